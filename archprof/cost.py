@@ -44,3 +44,7 @@ class Cost(msgspec.Struct, frozen=True):
             self.fvcore * times,
             self.activations * times,
         )
+
+
+# The names of the counting conventions, for whoever only needs to know a name (analysis.counting has the weights).
+COUNTINGS = ("multiply_adds", "multiply_adds_with_bias", "operations", "fvcore")

@@ -1,0 +1,283 @@
+"""Published tables: what a source prints of a network, cell by cell, and how it prints it.
+
+    title: the lecture's table of the ZF network
+    source: ...
+    fold: 1                        # the rows' depth in the node paths
+    columns:                       # as the source heads them
+      size-in: {column: size-in}   # text, compared as it stands
+      param: {column: param, quantity: params, units: {one: 0, K: 0, M: 0}, rounding: nearest}
+    rows:
+      - {path: conv1, cells: {size-in: 220x220x3, param: 9K}}
+      - {name: softmax, cells: {}}   # a row that the spec has no node for
+    total: {param: 140M}
+    exceptions:                    # cells that print otherwise than their column, or do not follow
+      - {path: conv1, column: param, arithmetic: 9472, note: why}
+      - {path: conv2, column: param, rounding: cut_off}
+
+`quantity` is what the column counts (params, a counting convention, activations, depth, memory), `units`
+gives the decimals by unit (`one` for none), `rounding` is nearest or cut_off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from archprof.analysis.analysis import Analysis
+from archprof.analysis.counting import CONVENTIONS
+from archprof.analysis.numbers import ROUNDINGS, UNITS, Style, is_printed
+from archprof.analysis.table import COLUMNS
+from archprof.operators.base import listed, listed_and, nearest
+from archprof.spec.errors import Mistake, SpecError
+from archprof.spec.reader import Mapping as TreeMapping
+from archprof.spec.reader import Scalar, Sequence, Tree, read, read_file
+
+QUANTITIES = ("params", *CONVENTIONS, "activations", "depth", "memory")
+
+
+class PublishedColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A column of a source's table."""
+
+    name: str  # the source's heading
+    column: str | None = None  # the column of ours that shows the same, if one does
+    quantity: str | None = None  # what it counts; None for text
+    style: Style | None = None  # how it prints numbers
+
+
+class PublishedCell(msgspec.Struct, frozen=True):
+    """A cell as printed, with its place in the published file."""
+
+    text: str
+    line: int
+    column: int
+
+
+class PublishedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of a source's table: of a node path, or named only, where the spec has no counterpart."""
+
+    path: str | None
+    name: str
+    cells: Mapping[str, PublishedCell]
+    line: int
+    column: int
+
+
+class PublishedException(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell that its column's rule does not give.
+
+    With `rounding` it follows when rounded that way instead; with `arithmetic` it does not follow from the
+    architecture, which gives this number. `path` None stands for the total.
+    """
+
+    path: str | None
+    column: str
+    arithmetic: int | None = None
+    rounding: str | None = None
+    note: str | None = None
+    line: int
+    place: int  # the column of the file at which it is written
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """One published table."""
+
+    file: str
+    title: str | None
+    source: str | None
+    fold: int
+    columns: Mapping[str, PublishedColumn]
+    rows: tuple[PublishedRow, ...]
+    total: Mapping[str, PublishedCell]
+    exceptions: tuple[PublishedException, ...]
+
+
+def read_published(path: Path) -> Published:
+    """Read a published file. Raises SpecError with all its mistakes."""
+    return parse_published(read_file(path), str(path))
+
+
+def parse_published(text: bytes, file: str) -> Published:
+    """Read the text of a published file; `file` is the name that messages give it. Raises SpecError."""
+    return _Parser(file).published(read(text, file))
+
+
+def column_styles(published: Published, analysis: Analysis) -> dict[str, Style]:
+    """The styles that a source prints numbers in, by the column of ours that counts the same.
+
+    FLOPs of another convention than the source's are no figure of its table: they have no style here.
+    """
+    columns = {"params": "param", "activations": "activations", analysis.counting: "FLOPs"}
+    return {
+        columns[column.quantity]: column.style
+        for column in published.columns.values()
+        if column.style is not None and column.quantity in columns
+    }
+
+
+class _Parser:
+    """One parsing of one file: mistakes are gathered, and raised at the end."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.mistakes: list[Mistake] = []
+
+    def add(self, place: Tree, code: str, message: str) -> None:
+        self.mistakes.append(Mistake(self.file, place.line, place.column, message, code))
+
+    def published(self, root: TreeMapping) -> Published:
+        keys = ("title", "source", "fold", "columns", "rows", "total", "exceptions")
+        top = self.map(root, "a published file", keys, needed=("columns", "rows"))
+        columns = {
+            name.text: self.column(name, tree) for name, tree in self.entries(top.get("columns"), "columns")
+        }
+        made = Published(
+            file=self.file,
+            title=self.text(top.get("title"), "title"),
+            source=self.text(top.get("source"), "source"),
+            fold=self.integer(top.get("fold"), "fold", 1) or 1,
+            columns=columns,
+            rows=tuple(self.row(tree, columns) for tree in self.items(top.get("rows"), "rows")),
+            total=self.cells(top.get("total"), "total", columns),
+            exceptions=(),
+        )
+        paths = {row.path for row in made.rows if row.path is not None}
+        exceptions = tuple(
+            self.exception(tree, columns, paths) for tree in self.items(top.get("exceptions"), "exceptions")
+        )
+        if self.mistakes:
+            raise SpecError(self.mistakes)
+        return msgspec.structs.replace(made, exceptions=exceptions)
+
+    def column(self, name: Scalar, tree: Tree) -> PublishedColumn:
+        what = f"column {name.text}"
+        found = self.map(tree, what, ("column", "quantity", "units", "rounding"))
+        quantity = self.choice(found.get("quantity"), f"{what}: quantity", QUANTITIES)
+        rounding = self.choice(found.get("rounding"), f"{what}: rounding", ROUNDINGS)
+        units: dict[str, int] = {}
+        for key, value in self.entries(found.get("units"), f"{what}: units"):
+            unit = "" if key.text == "one" else key.text
+            if unit not in UNITS or key.text == "":
+                names = listed(("one", *filter(None, UNITS)))
+                self.add(key, "not-a-choice", f"{what}: unit must be {names}, not {key.text}")
+                continue
+            units[unit] = self.integer(value, f"{what}: decimals of {key.text}", 0) or 0
+        if (units or rounding) and quantity is None and "quantity" not in found:
+            self.add(name, "missing-key", f"{what} needs quantity: {listed(QUANTITIES)}")
+        if quantity is not None and not units:
+            self.add(name, "missing-key", f"{what} needs units, the decimals by unit: units: {{K: 0, M: 1}}")
+        return PublishedColumn(
+            name=name.text,
+            column=self.choice(found.get("column"), f"{what}: column", COLUMNS),
+            quantity=quantity,
+            style=Style(units=units, rounding=rounding or "nearest") if units else None,
+        )
+
+    def row(self, tree: Tree, columns: Mapping[str, PublishedColumn]) -> PublishedRow:
+        found = self.map(tree, "a row", ("path", "name", "cells"), needed=("cells",))
+        path = self.text(found.get("path"), "path")
+        name = self.text(found.get("name"), "name") or path
+        if name is None and isinstance(tree, TreeMapping):
+            self.add(tree, "missing-key", "a row needs path, or name where the spec has no counterpart")
+        cells = self.cells(found.get("cells"), f"row {name}" if name else "a row", columns)
+        return PublishedRow(path=path, name=name or "", cells=cells, line=tree.line, column=tree.column)
+
+    def cells(
+        self, tree: Tree | None, what: str, columns: Mapping[str, PublishedColumn]
+    ) -> dict[str, PublishedCell]:
+        found = self.map(tree, what, columns) if tree is not None else {}
+        cells = {}
+        for name, value in found.items():
+            if not isinstance(value, Scalar):
+                self.add(value, "wrong-type", f"{what}: {name} must be a cell as printed")
+                continue
+            column = columns[name]
+            if column.style is not None and value.text and not is_printed(value.text):
+                message = f"{what}: {name} must be a printed number such as 9K, not {value.text}"
+                self.add(value, "not-a-printed-number", message)
+            cells[name] = PublishedCell(value.text, value.line, value.column)
+        return cells
+
+    def exception(
+        self, tree: Tree, columns: Mapping[str, PublishedColumn], paths: Collection[str]
+    ) -> PublishedException:
+        keys = ("path", "column", "arithmetic", "rounding", "note")
+        found = self.map(tree, "an exception", keys, needed=("path", "column"))
+        path = self.choice(found.get("path"), "an exception: path", (*paths, "total"))
+        arithmetic = self.integer(found.get("arithmetic"), "an exception: arithmetic", 0)
+        rounding = self.choice(found.get("rounding"), "an exception: rounding", ROUNDINGS)
+        if ("arithmetic" in found) == ("rounding" in found):
+            self.add(tree, "missing-key", "an exception needs arithmetic (what the architecture gives) or rounding")
+        return PublishedException(
+            path=None if path == "total" else path,
+            column=self.choice(found.get("column"), "an exception: column", columns) or "",
+            arithmetic=arithmetic,
+            rounding=rounding,
+            note=self.text(found.get("note"), "an exception: note"),
+            line=tree.line,
+            place=tree.column,
+        )
+
+    # --- small pieces
+
+    def entries(self, tree: Tree | None, what: str) -> tuple[tuple[Scalar, Tree], ...]:
+        if tree is None:
+            return ()
+        if not isinstance(tree, TreeMapping):
+            self.add(tree, "wrong-type", f"{what} must be a map")
+            return ()
+        return tree.entries
+
+    def map(
+        self, tree: Tree, what: str, allowed: Iterable[str], needed: tuple[str, ...] = ()
+    ) -> dict[str, Tree]:
+        found: dict[str, Tree] = {}
+        known = tuple(allowed)
+        for key, value in self.entries(tree, what):
+            if key.text in known:
+                found[key.text] = value
+                continue
+            close = nearest(key.text, known)
+            hint = f"did you mean {close}?" if close else f"its keys are {listed_and(known)}"
+            self.add(key, "unknown-key", f"{what}: unknown key {key.text}: {hint}")
+        for key_needed in needed:
+            if key_needed not in found and isinstance(tree, TreeMapping):
+                self.add(tree, "missing-key", f"{what} needs {key_needed}")
+        return found
+
+    def items(self, tree: Tree | None, what: str) -> tuple[Tree, ...]:
+        if tree is None:
+            return ()
+        if not isinstance(tree, Sequence):
+            self.add(tree, "wrong-type", f"{what} must be a list")
+            return ()
+        return tree.items
+
+    def text(self, tree: Tree | None, what: str) -> str | None:
+        if tree is None:
+            return None
+        if not isinstance(tree, Scalar):
+            self.add(tree, "wrong-type", f"{what} must be text")
+            return None
+        return tree.text
+
+    def integer(self, tree: Tree | None, what: str, minimum: int) -> int | None:
+        if tree is None:
+            return None
+        value = tree.value if isinstance(tree, Scalar) else None
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            got = tree.text if isinstance(tree, Scalar) else "a list or map"
+            self.add(tree, "wrong-type", f"{what} must be an integer of at least {minimum}, not {got}")
+            return None
+        return value
+
+    def choice(self, tree: Tree | None, what: str, allowed: Iterable[str]) -> str | None:
+        text = self.text(tree, what)
+        known = tuple(allowed)
+        if tree is None or text is None or text in known:
+            return text
+        close = nearest(text, known)
+        hint = f": did you mean {close}?" if close else ""
+        self.add(tree, "not-a-choice", f"{what} must be {listed(known)}, not {text}{hint}")
+        return None

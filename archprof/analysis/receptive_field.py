@@ -1,0 +1,114 @@
+"""Receptive fields: how many pixels of the network's input one position of a node's output sees.
+
+Arithmetic: Araujo, Norris & Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019.
+The field is the theoretical one: padding counts, so it can be larger than the input.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from archprof.graph import Graph, Node
+from archprof.operators.base import WHOLE, Window
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    Number = int | Fraction
+
+Sizes = tuple["Number", ...]
+
+
+class Field(msgspec.Struct, frozen=True):
+    """What the outputs of one node see of the network's input, one entry a spatial dimension.
+
+    Output position 0 sees pixels [start, start + size); each further position `stride` pixels on,
+    0 where every position sees the whole input.
+    """
+
+    start: Sizes
+    size: Sizes
+    stride: Sizes
+    extent: tuple[int, ...]  # of the network's input
+
+
+def receptive_fields(graph: Graph) -> list[Sizes | None]:
+    """The receptive field of every node of the graph (by its index), in pixels of the network's input.
+
+    None where it cannot be traced to a map (C, H, W): vectors, tokens, constants.
+    """
+    fields: list[Field | None] = []
+    for node in graph.nodes:
+        if node.is_input:
+            dims = node.output_shapes[0].dims
+            fields.append(_input_field(dims) if len(dims) >= 3 else None)
+        else:
+            fields.append(_seen_through(graph, node, fields))
+    return [None if field is None else field.size for field in fields]
+
+
+def _input_field(dims: tuple[int, ...]) -> Field:
+    spatial = len(dims) - 1
+    return Field((0,) * spatial, (1,) * spatial, (1,) * spatial, dims[1:])
+
+
+def _seen_through(graph: Graph, node: Node, fields: list[Field | None]) -> Field | None:
+    before = _union(node, [fields[value.node] for value in node.inputs])
+    window = node.operator.window(node.input_shapes, node.output_shapes)
+    if not isinstance(window, Window):
+        return _whole(before.extent) if before is not None and window == WHOLE else before
+    if before is None:
+        before = _sequence_field(graph, node, window)
+    if before is None or len(before.size) != len(window.size):
+        return None
+    return Field(
+        tuple(s - p * j for s, p, j in zip(before.start, window.before, before.stride, strict=True)),
+        tuple(r + (k - 1) * j for r, k, j in zip(before.size, window.size, before.stride, strict=True)),
+        tuple(j * step for j, step in zip(before.stride, window.stride, strict=True)),
+        before.extent,
+    )
+
+
+def _whole(extent: tuple[int, ...]) -> Field:
+    return Field((0,) * len(extent), extent, (0,) * len(extent), extent)
+
+
+def _sequence_field(graph: Graph, node: Node, window: Window) -> Field | None:
+    """An input of two dimensions is (C, L) only if an operator slides over it; else it is (L, C)."""
+    for value in node.inputs:
+        source = graph.nodes[value.node]
+        if len(window.size) == 1 and source.is_input and len(source.output_shapes[0].dims) == 2:
+            return _input_field(source.output_shapes[0].dims)
+    return None
+
+
+def _union(node: Node, fields: list[Field | None]) -> Field | None:
+    """What a node sees that joins several branches; a branch that is not a map adds nothing."""
+    known = [(field, shape.dims) for field, shape in zip(fields, node.input_shapes, strict=True) if field is not None]
+    if not known:
+        return None
+    first, dims = known[0]
+    others = [field for field, _ in known if field != first]
+    if not others:
+        return first
+    branches = [first, *others]
+    if len({len(field.size) for field in branches}) > 1:
+        return None
+    extent = tuple(map(max, zip(*(field.extent for field in branches), strict=True)))
+    if any(field.stride[0] == 0 for field in branches):
+        return _whole(extent)
+    starts, sizes, strides = [], [], []
+    for axis in range(len(first.size)):
+        # strides differ only where an enlarging branch is not aligned; the widest union is then at an end
+        last = dims[axis + 1] - 1 if len(dims) > axis + 1 else 0
+        spans = []
+        for position in (0, last):
+            low = [field.start[axis] + field.stride[axis] * position for field in branches]
+            high = [at + field.size[axis] for at, field in zip(low, branches, strict=True)]
+            spans.append((min(low), max(high) - min(low)))
+        starts.append(spans[0][0])
+        sizes.append(max(size for _, size in spans))
+        strides.append(max(field.stride[axis] for field in branches))
+    return Field(tuple(starts), tuple(sizes), tuple(strides), extent)

@@ -1,0 +1,96 @@
+"""What several commands share: options that say which network, and how its graph is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from archprof.errors import UsageError
+from archprof.graph import Graph
+from archprof.shape import Shape
+from archprof.spec import MAX_NODES, Expansion, expand_partly
+from archprof.spec.document import Document, Variant
+from archprof.spec.errors import SpecError
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A spec file, FILE:VARIANT, a shipped name (archprof list), or - for stdin.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Give one of the spec's parameters a value.")
+]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="SHAPE", help="Another input shape, as 3x384x384; NAME=SHAPE where there are several."),
+]
+MaxNodesOption = Annotated[int, typer.Option("--max-nodes", min=1, help="The most nodes a network may have.")]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file, whole or not at all.")
+]
+
+
+def settings(given: Sequence[str] | None) -> dict[str, Any]:
+    """`NAME=VALUE` pairs; values are YAML (50, 1.5, true, word, [1, 2])."""
+    from archprof.spec.reader import plain, read
+
+    found: dict[str, Any] = {}
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {pair}: write --set name=value")
+        if name in found:
+            raise UsageError(f"--set {name} is given twice")
+        try:
+            found[name] = plain(read(f"value: {value}".encode(), "--set"))["value"]
+        except SpecError as error:
+            raise UsageError(f"--set {pair}: {error.mistakes[0].message}") from None
+    return found
+
+
+def input_shapes(given: Sequence[str] | None, document: Document, variant: Variant | None) -> dict[str, Shape] | None:
+    """The shapes of `--input`, by input name."""
+    if not given:
+        return None
+    specs = variant.inputs if variant is not None and variant.inputs else document.inputs
+    names = [spec.name for spec in specs]
+    found: dict[str, Shape] = {}
+    for text in given:
+        name, equals, shape = text.rpartition("=")
+        if not equals:
+            if len(names) > 1:
+                raise UsageError(f"--input {text}: there are inputs {', '.join(names)}: write NAME=SHAPE")
+            name = names[0]
+        if name not in names:
+            raise UsageError(f"--input {text}: no input is called {name}; there is {', '.join(names)}")
+        parts = shape.split("x")
+        if not all(part.isascii() and part.isdigit() and 0 < int(part) < 2**31 for part in parts if len(part) < 12) or any(
+            len(part) >= 12 for part in parts
+        ):
+            raise UsageError(f"--input {text}: write the dimensions as 3x224x224, channels first")
+        spec = specs[names.index(name)]
+        found[name] = Shape(tuple(map(int, parts)), 1, spec.dtype)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UsageError(f"--input: give {', '.join(missing)} too")
+    return found
+
+
+def expansion(
+    document: Document,
+    variant: Variant | None,
+    given: Sequence[str] | None,
+    inputs: Sequence[str] | None,
+    max_nodes: int = MAX_NODES,
+) -> Expansion:
+    """Expand a document with the options of a command, keeping its mistakes for the caller."""
+    return expand_partly(
+        document, variant, settings(given), inputs=input_shapes(inputs, document, variant), max_nodes=max_nodes
+    )
+
+
+def graph_of(made: Expansion) -> Graph:
+    """The graph of an expansion without mistakes. Raises SpecError with them."""
+    if made.mistakes:
+        raise SpecError(made.mistakes)
+    return made.graph

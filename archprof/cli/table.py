@@ -1,0 +1,94 @@
+"""`archprof table`: the table that a paper would print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archprof.analysis import COLUMNS, CONVENTIONS, DTYPES, PASSES, Analysis, analyse, make_table
+from archprof.analysis.numbers import Style
+from archprof.analysis.published import column_styles, read_published
+from archprof.cli.common import (
+    InputOption,
+    MaxNodesOption,
+    OutputOption,
+    SetOption,
+    SpecArgument,
+    expansion,
+    graph_of,
+)
+from archprof.errors import UsageError
+from archprof.report import FORMATS, Surface, render, surface_of, write_output
+from archprof.spec import MAX_NODES, find_spec
+from archprof.spec.document import Document, Variant
+from archprof.spec.errors import SpecError
+
+
+def table(
+    spec: SpecArgument,
+    format_: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "terminal",
+    output: OutputOption = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Whole numbers, not rounded.")] = False,
+    counting: Annotated[
+        str | None, typer.Option(help=f"What one FLOP is: {', '.join(CONVENTIONS)}. Default: the spec's own.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch.")] = 1,
+    set_: SetOption = None,
+    input_: InputOption = None,
+    train: Annotated[bool, typer.Option("--train", help="The training graph, with the heads that only it has.")] = False,
+    pass_: Annotated[str, typer.Option("--pass", help=f"Costs of which pass: {', '.join(PASSES)}.")] = "forward",
+    dtype: Annotated[str, typer.Option(help=f"For bytes: {', '.join(DTYPES)}.")] = "float32",
+    fold: Annotated[
+        str | None, typer.Option(metavar="N|all", help="Rows at depth N of the node paths; all: every node.")
+    ] = None,
+    repeats: Annotated[bool, typer.Option("--repeats", help="Equal neighbouring copies of a repeat in one row.")] = False,
+    columns: Annotated[str | None, typer.Option(metavar="A,B,...", help=f"Of {', '.join(COLUMNS)}.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Of a spec with mistakes, the table as far as it goes.")] = False,
+    max_nodes: MaxNodesOption = MAX_NODES,
+) -> None:
+    """Print a network layer by layer: sizes, kernels, parameters, FLOPs."""
+    document, variant = find_spec(spec)
+    made = expansion(document, variant, set_, input_, max_nodes)
+    graph = made.graph if partial else graph_of(made)
+    analysis = analyse(graph, batch=batch, counting=counting, train=train, dtype=dtype, passes=pass_)
+    text = render(
+        make_table(analysis, fold=fold_depth(fold, graph.fold), columns=names(columns), repeats=repeats),
+        format_,
+        styles=source_styles(document, variant, analysis),
+        exact=exact,
+        surface=surface_of(sys.stdout) if output is None else Surface(),
+    )
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_output(text, output)
+    if made.mistakes:
+        raise SpecError(made.mistakes)
+
+
+def fold_depth(given: str | None, own: int | None) -> int | None:
+    """The depth that `--fold` asks for; None shows every node. Raises UsageError."""
+    if given is None:
+        return own
+    if given == "all":
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 10):
+        raise UsageError(f"--fold {given}: write a depth of the node paths, as 1, or all")
+    return int(given)
+
+
+def names(given: str | None) -> list[str] | None:
+    """The names of a comma-separated list."""
+    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
+
+
+def source_styles(document: Document, variant: Variant | None, analysis: Analysis) -> Mapping[str, Style]:
+    """How the published table of a spec, where it has one, prints numbers."""
+    published = (variant.expect.published if variant is not None else None) or document.expect.published
+    if published is None:
+        return {}
+    return column_styles(read_published(Path(document.file).parent / published.text), analysis)

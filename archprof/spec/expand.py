@@ -1,0 +1,938 @@
+"""From a Document to a Graph: expressions evaluated, blocks and repeats unfolded, shapes inferred as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from archprof.errors import Refusal
+from archprof.graph import Graph, Input, Node, Value
+from archprof.operators import Operator, create, find, listed, listed_and, nearest, shown
+from archprof.operators.base import Integer
+from archprof.shape import Shape
+from archprof.spec.document import Block, Document, InputSpec, Layer, Parameter, Variant
+from archprof.spec.errors import Mistake, SpecError
+from archprof.spec.expressions import ExpressionError
+from archprof.spec.expressions import parse as parse_expression
+from archprof.spec.parse import check_argument, is_expression
+from archprof.spec.reader import Mapping as TreeMapping
+from archprof.spec.reader import Scalar, Tree, plain
+from archprof.spec.reader import Sequence as TreeSequence
+
+MAX_NODES = 200_000
+MAX_DEPTH = 50
+LARGEST_INTEGER = 2**63 - 1
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a node was written: the layer's place, and the layer as a message names it."""
+
+    file: str
+    line: int
+    column: int
+    label: str
+
+
+class Expansion(msgspec.Struct, frozen=True):
+    """What an expansion came to: the nodes that could be made, and the mistakes that stopped the rest."""
+
+    graph: Graph
+    mistakes: tuple[Mistake, ...]
+
+
+class _Stop(Exception):
+    """A layer that cannot be made: its mistake is noted, or it takes what could not be made."""
+
+
+class _TooLarge(Exception):
+    """The network passed a bound: the expansion ends."""
+
+
+Values = tuple[Value, ...]
+UNMADE: Values = (Value(-1),)  # stands for the output of a layer that could not be made
+
+
+class _Frame(msgspec.Struct, kw_only=True):
+    """One list of layers being expanded: the names it sees and where its nodes go."""
+
+    prefix: str  # "" or "stage.0."
+    names: dict[str, Any]
+    entering: dict[str, Values]
+    block: str | None
+    ends: dict[str, Values]  # what each name of the list stands for
+    level: int
+    uses: tuple[Layer, ...]  # the layers whose blocks led here
+    sharing: tuple[tuple[str, str], ...]  # (own path, path whose parameters it uses), outermost first
+
+
+class _Expander:
+    def __init__(self, document: Document, max_nodes: int) -> None:
+        self.document = document
+        self.max_nodes = max_nodes
+        self.nodes: list[Node] = []
+        self.paths: dict[str, Values] = {}  # what every path stands for
+        self.indices: dict[str, int] = {}  # a node's index by its path
+        self.mistakes: dict[tuple[int, int], Mistake] = {}
+        self.absent: list[tuple[Layer, Values]] = []
+        self.steps = 0
+        self.file_names: dict[str, Any] = {}
+        self.operators: dict[Any, Operator] = {}
+        self.inferred: dict[tuple[Operator, tuple[Shape, ...]], tuple[Shape, ...]] = {}
+        self.sizes: dict[str, int] = {}
+
+    # --- mistakes
+
+    def add(self, place: Any, code: str, message: str, uses: Sequence[Layer] = ()) -> None:
+        """Note a mistake once for its place; inside a block, with the line that used it."""
+        if uses:
+            last = uses[-1]
+            assert last.block is not None
+            message += f" (in block {last.block.text}, used on line {last.line})"
+        self.mistakes.setdefault(
+            (place.line, place.column), Mistake(self.document.file, place.line, place.column, message, code)
+        )
+
+    # --- expressions
+
+    def evaluate(self, tree: Tree, names: Mapping[str, Any], entering: Values | None, what: str, frame: _Frame | None) -> Any:
+        """A tree with its expressions evaluated. `entering` is what `in_channels` speaks of."""
+        if isinstance(tree, Scalar):
+            if not is_expression(tree):
+                return tree.value
+            expression = parse_expression(tree.value[1:])
+            uses = frame.uses if frame else ()
+            if "in_channels" in expression.names:
+                names = {**names, "in_channels": self.in_channels(entering or (), tree, what, uses)}
+            try:
+                return expression.evaluate(names)
+            except ExpressionError as error:
+                self.add(tree, error.code, f"{what}: {error.message}", uses)
+                raise _Stop from None
+        if isinstance(tree, TreeSequence):
+            return [self.evaluate(item, names, entering, what, frame) for item in tree.items]
+        return {key.value: self.evaluate(value, names, entering, what, frame) for key, value in tree.entries}
+
+    def in_channels(self, entering: Values, place: Any, what: str, uses: Sequence[Layer]) -> int:
+        if UNMADE[0] in entering:
+            raise _Stop
+        if len(entering) != 1:
+            self.add(
+                place,
+                "no-in-channels",
+                f"{what}: in_channels needs exactly one input, and {len(entering) or 'nothing'} "
+                f"{'enter' if len(entering) > 1 else 'enters'} here",
+                uses,
+            )
+            raise _Stop
+        return self.shape(entering[0]).channels
+
+    def shape(self, value: Value) -> Shape:
+        return self.nodes[value.node].output_shapes[value.output]
+
+    # --- parameters, let, inputs
+
+    def settings(self, given: Mapping[str, Any], variant: Variant | None) -> dict[str, Any]:
+        """The file's parameters: defaults, then the variant's, then the caller's."""
+        document = self.document
+        literal = {name: plain(tree) for name, tree in variant.arguments.items()} if variant else {}
+        names: dict[str, Any] = {}
+        for name in given:
+            if name not in document.parameters:
+                close = nearest(name, document.parameters)
+                has = f"it has {listed_and(document.parameters)}" if document.parameters else "it has none"
+                hint = f": did you mean {close}?" if close else f"; {has}"
+                self.mistakes[(0, len(self.mistakes))] = Mistake(
+                    document.file, 0, 0, f"the file has no parameter {name}{hint}", "unknown-parameter"
+                )
+        for name, parameter in document.parameters.items():
+            if name in given:
+                try:
+                    check_argument(parameter, given[name])
+                except Refusal as refusal:
+                    self.add(parameter, refusal.code, f"parameter {name} {refusal.message}")
+                names[name] = given[name]
+            elif name in literal:
+                names[name] = literal[name]
+            elif parameter.required:
+                self.add(parameter, "missing-parameter", f"parameter {name} must be given: --set {name}=...")
+            else:
+                names[name] = parameter.default
+        return names
+
+    def make_inputs(self, specs: tuple[InputSpec, ...], names: Mapping[str, Any]) -> dict[str, Values]:
+        entering: dict[str, Values] = {}
+        for spec in specs:
+            what = "input" if spec.name == "input" else f"input {spec.name}"
+            try:
+                dims = self.evaluate(spec.shape, names, None, what, None)
+                if not isinstance(dims, list) or not dims:
+                    self.add(spec.shape, "wrong-type", f"{what} must be a shape such as [3, 224, 224], not {shown(dims)}")
+                    raise _Stop
+                places = spec.shape.items if isinstance(spec.shape, TreeSequence) else (spec.shape,) * len(dims)
+                checked = tuple(
+                    self.dimension(dim, place, f"{what} dimension") for dim, place in zip(dims, places, strict=True)
+                )
+                samples = 1
+                if spec.samples is not None:
+                    value = self.evaluate(spec.samples, names, None, f"{what} samples", None)
+                    samples = self.dimension(value, spec.samples, f"{what} samples")
+            except _Stop:
+                entering[spec.name] = UNMADE
+                continue
+            shape = Shape(checked, samples, spec.dtype)
+            node = Node(path=spec.name, operator=Input(shape=shape), output_shapes=(shape,))
+            entering[spec.name] = self.paths[spec.name] = (self.put(node),)
+        return entering
+
+    def dimension(self, value: Any, place: Any, what: str) -> int:
+        try:
+            return Integer(1).check(value)
+        except Refusal as refusal:
+            self.add(place, refusal.code, f"{what} {refusal.message}")
+            raise _Stop from None
+
+    def put(self, node: Node) -> Value:
+        index = len(self.nodes)
+        self.nodes.append(node)
+        self.indices[node.path] = index
+        return Value(index)
+
+    # --- the walk
+
+    def step(self, count: int = 1) -> None:
+        self.steps += count
+        if len(self.nodes) > self.max_nodes or self.steps > 10 * self.max_nodes:
+            raise _TooLarge
+
+    def layers(self, layers: Iterable[Layer], frame: _Frame) -> Values:
+        """Expand a list; what its last layer puts out."""
+        previous: Values | None = None
+        if len(frame.entering) == 1:
+            previous = next(iter(frame.entering.values()))
+        for layer in layers:
+            previous = self.layer(layer, frame, previous)
+        assert previous is not None
+        return previous
+
+    def layer(self, layer: Layer, frame: _Frame, previous: Values | None) -> Values:
+        self.step()
+        try:
+            end = self.layer_end(layer, frame, previous)
+        except _Stop:
+            end = UNMADE
+        frame.ends[layer.name] = self.paths[frame.prefix + layer.name] = end
+        return end
+
+    def layer_end(self, layer: Layer, frame: _Frame, previous: Values | None) -> Values:
+        label = layer.label
+        names = frame.names
+        if layer.when is not None:
+            entering = self.first_source(layer, frame, previous) if _speaks_of_channels(layer.when) else None
+            present = self.evaluate(layer.when, names, entering, f"{label}: when", frame)
+            if not isinstance(present, bool):
+                self.add(layer.when, "not-a-boolean", f"{label}: when must be true or false, not {shown(present)}", frame.uses)
+                raise _Stop
+            if not present:
+                return self.stand_aside(layer, frame, previous)
+        copies = layer.repeat if layer.repeat is not None else layer.parallel
+        if copies is None:
+            entering = self.source(layer, frame, previous, names, previous)
+            return self.copy(layer, frame, names, entering, frame.prefix + layer.name, ())
+        entering = self.first_source(layer, frame, previous) if _speaks_of_channels(copies) else None
+        items = self.copy_items(copies, layer, self.evaluate(copies, names, entering, f"{label}: repeat", frame), frame)
+        if not items:
+            return self.stand_aside(layer, frame, previous)
+        self.refuse_too_many(layer, len(items), frame)
+        return self.copies(layer, frame, items, previous)
+
+    def stand_aside(self, layer: Layer, frame: _Frame, previous: Values | None) -> Values:
+        """An absent layer's name stands for its first input."""
+        taken = self.source(layer, frame, previous, {**frame.names, "index": 0, "item": None}, previous)
+        self.absent.append((layer, taken))
+        return taken[:1]
+
+    def first_source(self, layer: Layer, frame: _Frame, previous: Values | None) -> Values:
+        return self.source(layer, frame, previous, {**frame.names, "index": 0, "item": None}, previous)
+
+    def copy_items(self, tree: Tree, layer: Layer, value: Any, frame: _Frame) -> Sequence[Any]:
+        key = "repeat" if layer.repeat is not None else "parallel"
+        if isinstance(value, list):
+            items: Sequence[Any] = value
+        else:
+            try:
+                items = range(Integer(0).check(value))
+            except Refusal as refusal:
+                code, message = refusal.code, refusal.message
+                if code == "wrong-type":
+                    message = f"must be a count or a list, not {shown(value)}"
+                self.add(tree, code, f"{layer.label}: {key} {message}", frame.uses)
+                raise _Stop from None
+        if layer.parallel is not None and not items:
+            self.add(tree, "out-of-range", f"{layer.label}: parallel needs at least one copy", frame.uses)
+            raise _Stop
+        return items
+
+    def copies(self, layer: Layer, frame: _Frame, items: Sequence[Any], previous: Values | None) -> Values:
+        path = frame.prefix + layer.name
+        counted = isinstance(items, range)
+        end: Values = ()
+        ends: list[Values] = []
+        before = previous
+        entering: Values = ()
+        for index, item in enumerate(items):
+            self.step()
+            names = {**frame.names, "index": index, "item": index if counted else item}
+            if layer.parallel is not None or index == 0 or self.names_previous(layer, frame, names):
+                entering = self.source(layer, frame, previous, names, before)
+                if index == 0 and layer.repeat is not None and len(items) > 1:
+                    self.require_chain(layer, frame, names, entering)
+            else:
+                entering = before or ()
+            sharing = ((f"{path}.{index}", f"{path}.0"),) if layer.share and index > 0 else ()
+            try:
+                end = self.copy(layer, frame, names, entering, f"{path}.{index}", sharing)
+            except _Stop:
+                end = UNMADE
+            self.paths[f"{path}.{index}"] = end
+            before = end
+            ends.append(end)
+        return tuple(value for each in ends for value in each) if layer.parallel is not None else end
+
+    def names_previous(self, layer: Layer, frame: _Frame, names: Mapping[str, Any]) -> bool:
+        return layer.source is not None and "previous" in self.source_names(layer, frame, names)
+
+    def require_chain(self, layer: Layer, frame: _Frame, names: Mapping[str, Any], entering: Values) -> None:
+        """Several inputs of a repeat must say which of them the copy before takes the place of."""
+        if len(entering) > 1 and not self.names_previous(layer, frame, names):
+            written = self.source_names(layer, frame, names)
+            rest = ", ".join(written[1:]) if len(written) > 1 else "..."
+            self.add(
+                layer.source or layer,
+                "repeat-of-several-inputs",
+                f"{layer.label}: the second copy has one input, not {len(entering)}: "
+                f"say which one is previous: from: [previous, {rest}]",
+                frame.uses,
+            )
+            raise _Stop
+
+    def copy(
+        self,
+        layer: Layer,
+        frame: _Frame,
+        names: Mapping[str, Any],
+        entering: Values,
+        path: str,
+        sharing: tuple[tuple[str, str], ...],
+    ) -> Values:
+        """One copy of a layer at its path: an operator with its norm and activation, or a block."""
+        if layer.weights is not None and not sharing:
+            sharing = ((path, self.weights_path(layer, frame)),)
+        sharing = frame.sharing + sharing
+        if layer.block is not None:
+            return self.block(layer, frame, names, entering, path, sharing)
+        return self.operator_group(layer, frame, names, entering, path, sharing)
+
+    def weights_path(self, layer: Layer, frame: _Frame) -> str:
+        assert layer.weights is not None
+        path = frame.prefix + layer.weights.text
+        if path not in self.paths:
+            self.unknown_path(layer.weights, layer.weights.text, layer, "weights", frame)
+        if self.paths[path] == UNMADE:
+            raise _Stop
+        return path
+
+    # --- what enters
+
+    def source_names(self, layer: Layer, frame: _Frame, names: Mapping[str, Any]) -> list[str]:
+        """The names in `from`, evaluated."""
+        if layer.source is None:
+            return []
+        entering = next(iter(frame.entering.values())) if len(frame.entering) == 1 else None
+        written = self.evaluate(layer.source, names, entering, f"{layer.label}: from", frame)
+        found = written if isinstance(written, list) else [written]
+        if not found or not all(isinstance(name, str) for name in found):
+            self.add(layer.source, "wrong-type", f"{layer.label}: from must be names of layers, not {shown(written)}", frame.uses)
+            raise _Stop
+        return found
+
+    def source(
+        self, layer: Layer, frame: _Frame, previous: Values | None, names: Mapping[str, Any], before: Values | None
+    ) -> Values:
+        """What enters a layer. `before` is what `previous` stands for: inside a repeat, the copy before."""
+        if layer.source is None:
+            if previous is None:
+                entering = listed(frame.entering)
+                self.add(
+                    layer,
+                    "ambiguous-input",
+                    f"{layer.label}: several inputs enter here: write from: {entering}",
+                    frame.uses,
+                )
+                raise _Stop
+            return previous
+        found: list[Value] = []
+        for name in self.source_names(layer, frame, names):
+            found.extend(self.named(name, layer, frame, before))
+        return tuple(found)
+
+    def named(self, name: str, layer: Layer, frame: _Frame, before: Values | None) -> Values:
+        if name == "previous":
+            if before is None:
+                self.add(layer, "ambiguous-input", f"{layer.label}: nothing comes before it: write {listed(frame.entering)}", frame.uses)
+                raise _Stop
+            return before
+        if name in frame.entering:
+            return frame.entering[name]
+        if name in frame.ends:
+            return frame.ends[name]
+        if name == "input" and len(frame.entering) == 1:
+            return next(iter(frame.entering.values()))
+        head, dot, _ = name.partition(".")
+        if dot and head in frame.ends:
+            found = self.paths.get(frame.prefix + name)
+            if found is not None:
+                return found
+            if frame.ends[head] == UNMADE:
+                raise _Stop
+        place = layer.source if layer.source is not None else layer
+        self.unknown_path(place, name, layer, "from", frame)
+        raise AssertionError
+
+    def unknown_path(self, place: Any, name: str, layer: Layer, key: str, frame: _Frame) -> None:
+        """A name that no earlier layer has: say how far it leads, and what there is."""
+        known, parts = "", name.split(".")
+        for count in range(len(parts) - 1, 0, -1):
+            if frame.prefix + ".".join(parts[:count]) in self.paths:
+                known = ".".join(parts[:count])
+                break
+        if known:
+            inside = self.children(frame.prefix + known)
+            if inside and all(child.isdigit() for child in inside):
+                numbers = [f"{known}.{child}" for child in inside]
+                has = f"{known} has {len(inside)} copies, {numbers[0]} to {numbers[-1]}" if len(inside) > 1 else f"{known} has one copy, {numbers[0]}"
+            else:
+                has = f"in {known} there are {listed_and(inside)}" if inside else f"there is nothing in {known}"
+        else:
+            close = nearest(name, [*frame.ends, *frame.entering])
+            has = f"did you mean {close}?" if close else f"the names here are {listed_and([*frame.entering, *frame.ends])}"
+        self.add(place, "unknown-layer", f"{layer.label}: {key}: no layer {name}: {has}", frame.uses)
+        raise _Stop
+
+    def children(self, path: str) -> list[str]:
+        start = path + "."
+        found = dict.fromkeys(known[len(start) :].partition(".")[0] for known in self.paths if known.startswith(start))
+        return list(found)
+
+    # --- operators
+
+    def operator_group(
+        self,
+        layer: Layer,
+        frame: _Frame,
+        names: Mapping[str, Any],
+        entering: Values,
+        path: str,
+        sharing: tuple[tuple[str, str], ...],
+    ) -> Values:
+        assert layer.op is not None
+        if UNMADE[0] in entering:
+            raise _Stop
+        op = self.evaluate(layer.op, names, entering, f"{layer.label}: op", frame)
+        fields = self.fields(op, layer.fields, layer.op, names, entering, layer.label, frame)
+        norm, activation = fields.pop("norm", None), fields.pop("activation", None)
+        if norm is None and activation is None:
+            return self.operator(op, fields, layer, frame, entering, path, sharing)
+        end = self.operator(op, fields, layer, frame, entering, f"{path}.{op}", sharing)
+        for role, companion in (("norm", norm), ("activation", activation)):
+            if companion is not None:
+                name, own = companion
+                end = self.operator(name, own, layer, frame, end, f"{path}.{role}", sharing)
+        return end
+
+    def fields(
+        self,
+        op: Any,
+        own: Mapping[str, Tree],
+        place: Scalar,
+        names: Mapping[str, Any],
+        entering: Values,
+        label: str,
+        frame: _Frame,
+    ) -> dict[str, Any]:
+        """An operator's field values: the file's defaults for it, then its own; null drops a default."""
+        try:
+            cls = find(op) if isinstance(op, str) else None
+        except Refusal as refusal:
+            self.add(place, refusal.code, f"{label}: {refusal.message}", frame.uses)
+            raise _Stop from None
+        if cls is None:
+            self.add(place, "wrong-type", f"{label}: op must be an operator's name, not {shown(op)}", frame.uses)
+            raise _Stop
+        found: dict[str, Any] = {}
+        defaults = self.document.defaults.get(op, {})
+        for trees, scope in ((defaults, self.file_names), (own, names)):
+            for field, tree in trees.items():
+                if trees is defaults and field in own:
+                    continue
+                if field in ("norm", "activation"):
+                    found[field] = self.companion(tree, scope, entering, f"{label}: {field}", frame)
+                    continue
+                value = self.evaluate(tree, scope, entering, f"{label}: {field}", frame)
+                kind = cls.fields.get(field)
+                if value is not None or (kind is not None and kind.optional):
+                    found[field] = value
+        return found
+
+    def companion(
+        self, tree: Tree, names: Mapping[str, Any], entering: Values, what: str, frame: _Frame
+    ) -> tuple[str, dict[str, Any]] | None:
+        """The operator name and fields of a `norm` or an `activation`, or None."""
+        if isinstance(tree, TreeMapping):
+            op_tree = tree.get("op")
+            assert isinstance(op_tree, Scalar)
+            own = {key.text: value for key, value in tree.entries if key.text != "op"}
+            op = self.evaluate(op_tree, names, entering, what, frame)
+        else:
+            assert isinstance(tree, Scalar)
+            op_tree, own = tree, {}
+            op = self.evaluate(tree, names, entering, what, frame)
+            if op is None:
+                return None
+        fields = self.fields(op, own, op_tree, names, entering, what, frame)
+        fields.pop("norm", None)
+        fields.pop("activation", None)
+        return op, fields
+
+    def operator(
+        self,
+        op: str,
+        fields: dict[str, Any],
+        layer: Layer,
+        frame: _Frame,
+        entering: Values,
+        path: str,
+        sharing: tuple[tuple[str, str], ...],
+    ) -> Values:
+        """One node, its operator made, its shapes inferred."""
+        self.step()
+        inputs = tuple(self.shape(value) for value in entering)
+        label = layer.label
+        try:
+            operator = self.make(op, fields)
+            least, most = operator.arity
+            if len(inputs) < least or (most is not None and len(inputs) > most):
+                raise Refusal("wrong-arity", f"{op} takes {_count(least, most)}, not {len(inputs)}{self.several(layer)}")
+            key = (operator, inputs)
+            outputs = self.inferred.get(key)
+            if outputs is None:
+                outputs = self.inferred[key] = operator.infer(inputs)
+                self.check_size(operator, inputs, outputs)
+            parameters = operator.parameters(inputs)
+            shares = self.shared(path, sharing, operator, inputs, op) if sharing and parameters else None
+        except Refusal as refusal:
+            place: Any = layer
+            if refusal.field in layer.fields and layer.op is not None and op == layer.op.text:
+                place = layer.fields[refusal.field] if refusal.code in FIELD_CODES else layer
+            self.add(place, refusal.code, f"{label}: {refusal.message}", frame.uses)
+            raise _Stop from None
+        node = Node(
+            path=path,
+            operator=operator,
+            inputs=entering,
+            input_shapes=inputs,
+            output_shapes=outputs,
+            shares=shares,
+            origin=Origin(self.document.file, layer.line, layer.column, label),
+        )
+        if len(self.nodes) >= self.max_nodes:
+            raise _TooLarge
+        value = self.put(node)
+        names = operator.output_names()
+        if not names:
+            self.paths[path] = (value,)
+            return (value,)
+        ends = tuple(Value(value.node, number) for number in range(len(outputs)))
+        for name, end in zip(names, ends, strict=True):
+            self.paths[f"{path}.{name}"] = (end,)
+        self.paths[path] = ends
+        return ends
+
+    def make(self, op: str, fields: dict[str, Any]) -> Operator:
+        """The operator of these fields; equal ones are made once."""
+        key = (op, tuple((field, _hashable(value)) for field, value in fields.items()))
+        made = self.operators.get(key)
+        if made is None:
+            made = self.operators[key] = create(op, **fields)
+        return made
+
+    def several(self, layer: Layer) -> str:
+        """A hint where a layer's one name stands for several outputs."""
+        return "" if layer.source is not None else ": name them in from"
+
+    def check_size(self, operator: Operator, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> None:
+        for shape in outputs:
+            if shape.numel > LARGEST_INTEGER:
+                raise Refusal("too-large", f"its output {shown(shape.dims)} has more than 2^63 elements")
+        for name, dims in operator.parameters(inputs).items():
+            total = 1
+            for dim in dims:
+                total *= dim
+            if total > LARGEST_INTEGER:
+                raise Refusal("too-large", f"its {name} {shown(dims)} has more than 2^63 elements")
+
+    def shared(
+        self,
+        path: str,
+        sharing: tuple[tuple[str, str], ...],
+        operator: Operator,
+        inputs: tuple[Shape, ...],
+        op: str,
+    ) -> str:
+        """The path of the node whose parameters this one uses."""
+        own, other = sharing[-1]
+        wanted = other + path[len(own) :]
+        index = self.indices.get(wanted)
+        if index is None:
+            raise Refusal("weights-mismatch", f"weights: there is no {wanted} to take the parameters of {path} from")
+        owner = self.nodes[index]
+        theirs, mine = owner.operator.parameters(owner.input_shapes), operator.parameters(inputs)
+        for name, dims in mine.items():
+            if theirs.get(name) != dims:
+                has = shown(theirs[name]) if name in theirs else "none"
+                raise Refusal("weights-mismatch", f"weights: {name} is {shown(dims)} here and {has} in {wanted}")
+        if set(theirs) != set(mine):
+            extra = listed_and(sorted(set(theirs) - set(mine)))
+            raise Refusal("weights-mismatch", f"weights: {wanted} has {extra} too, which {path} has not")
+        return owner.shares or owner.path
+
+    # --- blocks
+
+    def block(
+        self,
+        layer: Layer,
+        frame: _Frame,
+        names: Mapping[str, Any],
+        entering: Values,
+        path: str,
+        sharing: tuple[tuple[str, str], ...],
+    ) -> Values:
+        assert layer.block is not None
+        label = layer.label
+        name = self.evaluate(layer.block, names, entering, f"{label}: block", frame)
+        block = self.document.blocks.get(name) if isinstance(name, str) else None
+        if block is None:
+            close = nearest(str(name), self.document.blocks)
+            hint = f": did you mean {close}?" if close else f"; it has {listed_and(self.document.blocks)}"
+            self.add(layer.block, "unknown-block", f"{label}: this file has no block {name}{hint}", frame.uses)
+            raise _Stop
+        if frame.level >= MAX_DEPTH:
+            self.add(
+                layer.block,
+                "block-depth",
+                f"{label}: blocks are nested more than {MAX_DEPTH} deep: does {block.name} use itself without end?",
+            )
+            raise _TooLarge
+        inside = _Frame(
+            prefix=path + ".",
+            names={},
+            entering=self.block_inputs(block, layer, frame, entering),
+            block=block.name,
+            ends={},
+            level=frame.level + 1,
+            uses=(*frame.uses, layer),
+            sharing=sharing,
+        )
+        inside.names = self.arguments(block, layer, frame, names, entering)
+        for key, tree in block.let.items():
+            inside.names[key] = self.evaluate(tree, inside.names, entering, f"let {key}", inside)
+        return self.layers(block.layers, inside)
+
+    def block_inputs(self, block: Block, layer: Layer, frame: _Frame, entering: Values) -> dict[str, Values]:
+        if not block.inputs:
+            return {"input": entering}
+        if len(entering) != len(block.inputs):
+            self.add(
+                layer,
+                "wrong-arity",
+                f"{layer.label}: block {block.name} takes {len(block.inputs)} inputs "
+                f"({', '.join(block.inputs)}), not {len(entering)}",
+                frame.uses,
+            )
+            raise _Stop
+        return {name: (value,) for name, value in zip(block.inputs, entering, strict=True)}
+
+    def arguments(
+        self, block: Block, layer: Layer, frame: _Frame, names: Mapping[str, Any], entering: Values
+    ) -> dict[str, Any]:
+        """A block's parameters as this use of it gives them."""
+        label = layer.label
+        given: Any = {}
+        if layer.arguments is not None:
+            given = self.evaluate(layer.arguments, names, entering, f"{label}: with", frame)
+        if given is None:
+            given = {}
+        if not isinstance(given, dict):
+            self.add(layer.arguments, "wrong-type", f"{label}: with must be a map, not {shown(given)}", frame.uses)
+            raise _Stop
+        place: Any = layer.arguments if layer.arguments is not None else layer
+        for name in given:
+            if name not in block.parameters:
+                close = nearest(str(name), block.parameters)
+                hint = f": did you mean {close}?" if close else f"; it has {listed_and(block.parameters) if block.parameters else 'none'}"
+                self.add(place, "unknown-parameter", f"{label}: block {block.name} has no parameter {name}{hint}", frame.uses)
+                raise _Stop
+        values: dict[str, Any] = {}
+        for name, parameter in block.parameters.items():
+            if name in given:
+                try:
+                    check_argument(parameter, given[name])
+                except Refusal as refusal:
+                    own = place.get(name) if isinstance(place, TreeMapping) else None
+                    self.add(own or place, refusal.code, f"{label}: {name} {refusal.message}", frame.uses)
+                    raise _Stop from None
+                values[name] = given[name]
+            elif parameter.required:
+                self.add(place, "missing-parameter", f"{label}: block {block.name} needs {name}: give it in `with`", frame.uses)
+                raise _Stop
+            else:
+                values[name] = parameter.default
+        return values
+
+    # --- bounds
+
+    def refuse_too_many(self, layer: Layer, count: int, frame: _Frame) -> None:
+        """Known repeat counts are multiplied before anything is expanded."""
+        least = 1 if layer.block is None else self.least_size(layer.block, ())
+        total = len(self.nodes) + count * max(least, 1)
+        if total > self.max_nodes:
+            copies = layer.repeat if layer.repeat is not None else layer.parallel
+            self.add(
+                copies,
+                "too-many-nodes",
+                f"{layer.label}: {count} copies make at least {count * max(least, 1)} nodes, "
+                f"more than {self.max_nodes}: --max-nodes raises the limit",
+                frame.uses,
+            )
+            raise _TooLarge
+
+    def least_size(self, block: Scalar, seen: tuple[str, ...]) -> int:
+        """The nodes a block has at the least: layers that may be absent and unknown counts are left out."""
+        name = block.value
+        if is_expression(block) or name in seen or len(seen) >= MAX_DEPTH or name not in self.document.blocks:
+            return 0
+        if name not in self.sizes:
+            total = 0
+            for layer in self.document.blocks[name].layers:
+                if layer.when is not None:
+                    continue
+                each = 1 if layer.block is None else self.least_size(layer.block, (*seen, name))
+                copies = layer.repeat if layer.repeat is not None else layer.parallel
+                if isinstance(copies, TreeSequence):
+                    each *= len(copies.items)
+                elif isinstance(copies, Scalar):
+                    each *= copies.value if isinstance(copies.value, int) else 0
+                total += each
+            self.sizes[name] = total
+        return self.sizes[name]
+
+    # --- the whole
+
+    def run(self, given: Mapping[str, Any], variant: Variant | None, inputs: Mapping[str, Shape] | None) -> dict[str, Any]:
+        document = self.document
+        settings = self.settings(given, variant)
+        if self.mistakes:
+            raise SpecError(self.mistakes.values())
+        names = dict(settings)
+        try:
+            for key, tree in document.let.items():
+                names[key] = self.evaluate(tree, names, None, f"let {key}", None)
+        except _Stop:
+            raise SpecError(self.mistakes.values()) from None
+        self.file_names = names
+        specs = variant.inputs if variant is not None and variant.inputs else document.inputs
+        entering = self.make_inputs(specs, names) if inputs is None else self.given_inputs(specs, inputs)
+        frame = _Frame(
+            prefix="", names=names, entering=entering, block=None, ends={}, level=0, uses=(), sharing=()
+        )
+        self.top = frame
+        try:
+            self.layers(document.layers, frame)
+        except _TooLarge:
+            if not self.mistakes:
+                self.add(
+                    document.layers[0],
+                    "too-many-nodes",
+                    f"the network has more than {self.max_nodes} nodes: --max-nodes raises the limit",
+                )
+        return settings
+
+    def given_inputs(self, specs: tuple[InputSpec, ...], inputs: Mapping[str, Shape]) -> dict[str, Values]:
+        """The caller's shapes in place of the file's inputs of the same names."""
+        entering: dict[str, Values] = {}
+        for spec in specs:
+            shape = inputs[spec.name]
+            node = Node(path=spec.name, operator=Input(shape=shape), output_shapes=(shape,))
+            entering[spec.name] = self.paths[spec.name] = (self.put(node),)
+        return entering
+
+    def output_values(self, written: tuple[Scalar, ...], training: bool) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        absent = {layer.name: layer for layer, _ in self.absent}
+        for word in written:
+            name = word.text
+            if name in absent and name in self.top.ends:
+                if training:
+                    continue
+                layer = absent[name]
+                self.add(word, "absent-output", f"outputs: layer {name} is absent here, since its when (line {layer.line}) is false")
+                continue
+            values = self.paths.get(name)
+            if values is None:
+                what = "training_outputs" if training else "outputs"
+                if self.mistakes:  # what was not reached is not missing
+                    continue
+                self.add(word, "unknown-layer", f"{what}: no layer {name}")
+                continue
+            for number, value in enumerate(values):
+                if value != UNMADE[0]:
+                    found[name if len(values) == 1 else f"{name}.{number}"] = value
+        return found
+
+    def outputs(self) -> dict[str, Value]:
+        if self.document.outputs:
+            return self.output_values(self.document.outputs, training=False)
+        last = self.document.layers[-1]
+        values = self.top.ends.get(last.name, UNMADE)
+        names = [last.name] if len(values) == 1 else [f"{last.name}.{number}" for number in range(len(values))]
+        return {name: value for name, value in zip(names, values, strict=True) if value != UNMADE[0]}
+
+    def reached(self, outputs: Iterable[Value]) -> set[int]:
+        """The nodes that something of `outputs` depends on."""
+        waiting = [value.node for value in outputs]
+        found: set[int] = set()
+        while waiting:
+            index = waiting.pop()
+            if index not in found:
+                found.add(index)
+                waiting.extend(value.node for value in self.nodes[index].inputs)
+        return found
+
+    def refuse_without_effect(self, live: set[int]) -> None:
+        """A layer that reaches no output is an error; the last of a dead chain is named."""
+        taken = {value.node for node in self.nodes for value in node.inputs}
+        following = _following(self.document)
+        for index, node in enumerate(self.nodes):
+            if index in live or index in taken:
+                continue
+            if node.is_input:
+                spec = next((spec for spec in self.document.inputs if spec.name == node.path), None)
+                if spec is not None:
+                    self.add(spec.shape, "no-effect", f"input {node.path} reaches no output")
+                continue
+            origin = node.origin
+            message = f"{origin.label} reaches no output"
+            for layer, values in self.absent:
+                if any(value.node == index for value in values):
+                    message += f", since layer {layer.name} (line {layer.line}), which takes it, is absent: its when is false"
+                    break
+            else:
+                after = following.get((origin.line, origin.column))
+                if after is not None and after.source is not None:
+                    written = plain(after.source)
+                    took = ", ".join(map(str, written)) if isinstance(written, list) else written
+                    message += f"; layer {after.name} after it takes {took} instead"
+            self.add(origin, "no-effect", message)
+
+
+def _following(document: Document) -> dict[tuple[int, int], Layer]:
+    """The layer after each layer of a list, by place."""
+    found: dict[tuple[int, int], Layer] = {}
+    for layers in (document.layers, *(block.layers for block in document.blocks.values())):
+        for layer, after in zip(layers, layers[1:], strict=False):
+            found[(layer.line, layer.column)] = after
+    return found
+
+
+FIELD_CODES = frozenset(
+    {"out-of-range", "wrong-type", "not-an-integer", "not-a-boolean", "not-a-choice", "wrong-length", "quoted-number"}
+)
+
+
+def _speaks_of_channels(tree: Tree) -> bool:
+    return is_expression(tree) and "in_channels" in parse_expression(tree.value[1:]).names  # type: ignore[union-attr]
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_hashable, value))
+    if isinstance(value, dict):
+        return tuple((key, _hashable(item)) for key, item in value.items())
+    return (type(value), value)  # 1, 1.0 and true are different values here
+
+
+def _count(least: int, most: int | None) -> str:
+    if most is None:
+        return f"at least {least} input{'s' if least > 1 else ''}"
+    if least == most:
+        return f"{least} input{'s' if least > 1 else ''}"
+    return f"{least} to {most} inputs"
+
+
+def expand_partly(
+    document: Document,
+    variant: Variant | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    inputs: Mapping[str, Shape] | None = None,
+    max_nodes: int = MAX_NODES,
+) -> Expansion:
+    """Expand as far as the mistakes allow: the nodes that could be made, with all mistakes found.
+
+    Raises SpecError where not even the parameters are right.
+    """
+    expander = _Expander(document, max_nodes)
+    settings = expander.run(parameters or {}, variant, inputs)
+    outputs = expander.outputs()
+    training = expander.output_values(document.training_outputs, training=True)
+    live = expander.reached(outputs.values())
+    if not expander.mistakes:
+        expander.refuse_without_effect(live | expander.reached(training.values()))
+    nodes = expander.nodes
+    if training and not expander.mistakes:
+        nodes = [
+            node if index in live or node.is_input else msgspec.structs.replace(node, training_only=True)
+            for index, node in enumerate(nodes)
+        ]
+    graph = Graph(
+        name=variant.name if variant else document.name,
+        nodes=tuple(nodes),
+        outputs=outputs,
+        training_outputs=training,
+        title=(variant.title if variant else None) or document.title,
+        year=(variant.year if variant else None) or document.year,
+        source=(variant.source if variant else None) or document.source,
+        counting=document.counting,
+        fold=document.fold,
+        parameters=settings,
+    )
+    return Expansion(graph, tuple(sorted(expander.mistakes.values())))
+
+
+def expand(
+    document: Document,
+    variant: Variant | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    inputs: Mapping[str, Shape] | None = None,
+    max_nodes: int = MAX_NODES,
+) -> Graph:
+    """The Graph of a document, for a variant and for the caller's parameters. Raises SpecError.
+
+    `inputs` puts other shapes in place of the file's, by input name.
+    """
+    expansion = expand_partly(document, variant, parameters, inputs=inputs, max_nodes=max_nodes)
+    if expansion.mistakes:
+        raise SpecError(expansion.mistakes)
+    return expansion.graph
