@@ -1,9 +1,9 @@
 """The errors that a user's mistake raises; the command line prints them and exits with status 2.
 
-    ArchprofError
-    ├── Refusal            a value or shape that an operator does not take (no place known yet)
-    ├── UsageError         an argument or option that cannot be served
-    └── spec.errors.SpecError   the mistakes of one spec file, each with its line and column
+ArchprofError
+├── Refusal            a value or shape that an operator does not take (no place known yet)
+├── UsageError         an argument or option that cannot be served
+└── spec.errors.SpecError   the mistakes of one spec file, each with its line and column
 """
 
 

@@ -71,12 +71,15 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
           f"medians of {options.rounds} processes")  # fmt: skip
     medians = {
-        size: {key: statistics.median(each[key] for each in results[size]) for key in results[size][0]} for size in SIZES
+        size: {key: statistics.median(each[key] for each in results[size]) for key in results[size][0]}
+        for size in SIZES
     }
     print(f"{'layers':>8}" + "".join(f"{key:>10}" for key in medians[SIZES[0]]))
     for size in SIZES:
         row = medians[size]
-        print(f"{size:8}" + "".join(f"{value:10.0f}" if key == "MiB" else f"{value:8.2f} s" for key, value in row.items()))
+        print(
+            f"{size:8}" + "".join(f"{value:10.0f}" if key == "MiB" else f"{value:8.2f} s" for key, value in row.items())
+        )
     print(f"100,000 layers take {medians[SIZES[1]]['total'] / medians[SIZES[0]]['total']:.1f} times as long as 10,000")
 
 

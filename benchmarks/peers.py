@@ -1,6 +1,6 @@
 """What archprof and its peers print for the parameters and the FLOPs of the ZF network, in one run.
 
-    python benchmarks/peers.py
+python benchmarks/peers.py
 """
 
 from __future__ import annotations

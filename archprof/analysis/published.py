@@ -129,9 +129,7 @@ class _Parser:
     def published(self, root: TreeMapping) -> Published:
         keys = ("title", "source", "fold", "columns", "rows", "total", "exceptions")
         top = self.map(root, "a published file", keys, needed=("columns", "rows"))
-        columns = {
-            name.text: self.column(name, tree) for name, tree in self.entries(top.get("columns"), "columns")
-        }
+        columns = {name.text: self.column(name, tree) for name, tree in self.entries(top.get("columns"), "columns")}
         made = Published(
             file=self.file,
             title=self.text(top.get("title"), "title"),
@@ -183,9 +181,7 @@ class _Parser:
         cells = self.cells(found.get("cells"), f"row {name}" if name else "a row", columns)
         return PublishedRow(path=path, name=name or "", cells=cells, line=tree.line, column=tree.column)
 
-    def cells(
-        self, tree: Tree | None, what: str, columns: Mapping[str, PublishedColumn]
-    ) -> dict[str, PublishedCell]:
+    def cells(self, tree: Tree | None, what: str, columns: Mapping[str, PublishedColumn]) -> dict[str, PublishedCell]:
         found = self.map(tree, what, columns) if tree is not None else {}
         cells = {}
         for name, value in found.items():
@@ -229,9 +225,7 @@ class _Parser:
             return ()
         return tree.entries
 
-    def map(
-        self, tree: Tree, what: str, allowed: Iterable[str], needed: tuple[str, ...] = ()
-    ) -> dict[str, Tree]:
+    def map(self, tree: Tree, what: str, allowed: Iterable[str], needed: tuple[str, ...] = ()) -> dict[str, Tree]:
         found: dict[str, Tree] = {}
         known = tuple(allowed)
         for key, value in self.entries(tree, what):

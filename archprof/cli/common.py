@@ -15,14 +15,17 @@ from archprof.spec.document import Document, Variant
 from archprof.spec.errors import SpecError
 
 SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A spec file, FILE:VARIANT, a shipped name (archprof list), or - for stdin.")
+    str,
+    typer.Argument(metavar="SPEC", help="A spec file, FILE:VARIANT, a shipped name (archprof list), or - for stdin."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Give one of the spec's parameters a value.")
 ]
 InputOption = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="SHAPE", help="Another input shape, as 3x384x384; NAME=SHAPE where there are several."),
+    typer.Option(
+        "--input", metavar="SHAPE", help="Another input shape, as 3x384x384; NAME=SHAPE where there are several."
+    ),
 ]
 MaxNodesOption = Annotated[int, typer.Option("--max-nodes", min=1, help="The most nodes a network may have.")]
 OutputOption = Annotated[
@@ -64,9 +67,9 @@ def input_shapes(given: Sequence[str] | None, document: Document, variant: Varia
         if name not in names:
             raise UsageError(f"--input {text}: no input is called {name}; there is {', '.join(names)}")
         parts = shape.split("x")
-        if not all(part.isascii() and part.isdigit() and 0 < int(part) < 2**31 for part in parts if len(part) < 12) or any(
-            len(part) >= 12 for part in parts
-        ):
+        if not all(
+            part.isascii() and part.isdigit() and 0 < int(part) < 2**31 for part in parts if len(part) < 12
+        ) or any(len(part) >= 12 for part in parts):
             raise UsageError(f"--input {text}: write the dimensions as 3x224x224, channels first")
         spec = specs[names.index(name)]
         found[name] = Shape(tuple(map(int, parts)), 1, spec.dtype)

@@ -39,15 +39,21 @@ def table(
     batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch.")] = 1,
     set_: SetOption = None,
     input_: InputOption = None,
-    train: Annotated[bool, typer.Option("--train", help="The training graph, with the heads that only it has.")] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="The training graph, with the heads that only it has.")
+    ] = False,
     pass_: Annotated[str, typer.Option("--pass", help=f"Costs of which pass: {', '.join(PASSES)}.")] = "forward",
     dtype: Annotated[str, typer.Option(help=f"For bytes: {', '.join(DTYPES)}.")] = "float32",
     fold: Annotated[
         str | None, typer.Option(metavar="N|all", help="Rows at depth N of the node paths; all: every node.")
     ] = None,
-    repeats: Annotated[bool, typer.Option("--repeats", help="Equal neighbouring copies of a repeat in one row.")] = False,
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="Equal neighbouring copies of a repeat in one row.")
+    ] = False,
     columns: Annotated[str | None, typer.Option(metavar="A,B,...", help=f"Of {', '.join(COLUMNS)}.")] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Of a spec with mistakes, the table as far as it goes.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Of a spec with mistakes, the table as far as it goes.")
+    ] = False,
     max_nodes: MaxNodesOption = MAX_NODES,
 ) -> None:
     """Print a network layer by layer: sizes, kernels, parameters, FLOPs."""

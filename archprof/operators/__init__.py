@@ -1,2 +1,28 @@
-from archprof.operators import convolution, _interim
-from archprof.operators.base import REGISTRY, Operator, create, find, listed, listed_and, nearest, shown, required_fields
+"""The operators of the language. Importing the package fills the registry."""
+
+from archprof.operators import (  # noqa: F401  (imported to be registered)
+    activation,
+    attention,
+    convolution,
+    elementwise,
+    embedding,
+    layout,
+    linear,
+    normalization,
+    parameter,
+    pooling,
+    recurrent,
+)
+from archprof.operators.base import (
+    REGISTRY,
+    Operator,
+    create,
+    find,
+    listed,
+    listed_and,
+    nearest,
+    required_fields,
+    shown,
+)
+
+__all__ = ["REGISTRY", "Operator", "create", "find", "listed", "listed_and", "nearest", "required_fields", "shown"]

@@ -72,11 +72,11 @@ class Integer(Kind):
 
     def check(self, value: Any) -> int:
         if isinstance(value, float) and value.is_integer():
-            raise Refusal("not-an-integer", f"must be an integer, not {value!r}: write =a // b for a whole division")
+            raise Refusal("not-an-integer", f"must be an integer, not {value!r}")
         if isinstance(value, bool):
-            raise Refusal("not-an-integer", f"must be an integer, not {shown(value)}: write =2 if condition else 1")
+            raise Refusal("not-an-integer", f"must be an integer, not {shown(value)}")
         if isinstance(value, str) and value.lstrip("-").isdigit():
-            raise Refusal("quoted-number", f'must be an integer, not {shown(value)}: write {value} without quotes')
+            raise Refusal("quoted-number", f"must be an integer, not {shown(value)}: write {value} without quotes")
         if not isinstance(value, int):
             raise Refusal("wrong-type", f"must be an integer, not {shown(value)}")
         if self.minimum is not None and value < self.minimum:
@@ -225,14 +225,32 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     op: ClassVar[str] = ""
     arity: ClassVar[tuple[int, int | None]] = (1, 1)  # fewest and most inputs; None: any number
     view: ClassVar[bool] = False  # its output shares the input's memory, nothing is moved
+    takes_indices: ClassVar[bool] = False  # its inputs are integers
     depth: ClassVar[int] = 0  # weight layers it counts as in "a 19-layer net"
     fields: ClassVar[Mapping[str, Kind]] = {}
 
     def validate(self) -> None:
         """Check fields against one another. Raises Refusal."""
 
+    def shapes(self, inputs: Inputs) -> tuple[Shape, ...]:
+        """The output shapes, after what holds for every operator: number, samples and types of its inputs.
+
+        Raises Refusal where the inputs do not fit.
+        """
+        least, most = self.arity
+        if len(inputs) < least or (most is not None and len(inputs) > most):
+            raise Refusal("wrong-arity", f"{self.op} takes {_inputs_text(least, most)}, not {len(inputs)}")
+        if len({shape.samples for shape in inputs}) > 1:
+            counts = listed_and(str(shape.samples) for shape in inputs)
+            raise Refusal("mixed-samples", f"its inputs stand for {counts} samples a network input: they must be equal")
+        for shape in inputs:
+            if (shape.dtype == "float") == self.takes_indices:
+                wanted = "indices (int64)" if self.takes_indices else "numbers (float)"
+                raise Refusal("wrong-dtype", f"{self.op} takes {wanted}, not {shape.dtype}")
+        return self.infer(inputs)
+
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
-        """The output shapes. Raises Refusal where the inputs do not fit."""
+        """The operator's own shape rule, on inputs that `shapes` has checked. Raises Refusal."""
         raise NotImplementedError
 
     def output_names(self) -> tuple[str, ...]:
@@ -309,6 +327,26 @@ def register(name: str, **kinds: Kind) -> Callable[[OperatorClass], OperatorClas
         return cls
 
     return put
+
+
+def _inputs_text(least: int, most: int | None) -> str:
+    if most is None:
+        return f"at least {least} input{'s' if least > 1 else ''}"
+    if least == most:
+        return f"{least} input{'s' if least > 1 else ''}"
+    return f"{least} to {most} inputs"
+
+
+def axis(dim: int, rank: int, field: str = "dim") -> int:
+    """The index into Shape.dims of a PyTorch dimension, which counts the batch as 0.
+
+    Raises Refusal for the batch and for a dimension that is not there; `rank` leaves the batch out.
+    """
+    if dim == 0 or dim == -rank - 1:
+        raise Refusal("batch-dimension", f"{field} {dim} is the batch: dimensions of a sample count from 1", field)
+    if not -rank - 1 <= dim <= rank:
+        raise Refusal("no-such-dimension", f"{field} {dim} is not there: the input has dimensions 1 to {rank}", field)
+    return dim - 1 if dim > 0 else dim + rank
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

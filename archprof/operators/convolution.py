@@ -87,12 +87,7 @@ class _Convolution(Operator, frozen=True, kw_only=True):
     def validate(self) -> None:
         if self.padding == "same" and any(step != 1 for step in self.stride):
             raise Refusal("same-with-stride", f"padding same needs stride 1, not {max(self.stride)}", "padding")
-        if self.out_channels % self.groups:
-            raise Refusal(
-                "groups-do-not-divide",
-                f"out_channels (={self.out_channels}) must be divisible by groups (={self.groups})",
-                "groups",
-            )
+        _require_divisible("out_channels", self.out_channels, self.groups)
 
     def sides(self) -> Sides:
         """Padding before and after; `same` puts the odd one after, as torch does."""
@@ -106,12 +101,7 @@ class _Convolution(Operator, frozen=True, kw_only=True):
 
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
         shape = require_map(self.op, inputs, self.dimensions)
-        if shape.dims[0] % self.groups:
-            raise Refusal(
-                "groups-do-not-divide",
-                f"in_channels (={shape.dims[0]}) must be divisible by groups (={self.groups})",
-                "groups",
-            )
+        _require_divisible("in_channels", shape.dims[0], self.groups)
         padded = [size + before + after for size, (before, after) in zip(shape.dims[1:], self.sides(), strict=True)]
         extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         if any(extent > size for extent, size in zip(extents, padded, strict=True)):
@@ -122,9 +112,7 @@ class _Convolution(Operator, frozen=True, kw_only=True):
                 f"kernel_size {kernel}{dilated} is larger than its padded input {extents_text(tuple(padded))}",
                 "kernel_size",
             )
-        sizes = [
-            (size - extent) // step + 1 for size, extent, step in zip(padded, extents, self.stride, strict=True)
-        ]
+        sizes = [(size - extent) // step + 1 for size, extent, step in zip(padded, extents, self.stride, strict=True)]
         return (shape.with_dims(self.out_channels, *sizes),)
 
     def parameters(self, inputs: Inputs) -> ParameterShapes:
@@ -193,3 +181,105 @@ class Conv3d(_Convolution, frozen=True, kw_only=True):
     stride: tuple[int, ...] = (1, 1, 1)
     padding: str | Sides = ((0, 0), (0, 0), (0, 0))
     dilation: tuple[int, ...] = (1, 1, 1)
+
+
+@register(
+    "conv_transpose2d",
+    out_channels=Integer(1),
+    kernel_size=Integers(2, 1),
+    stride=Integers(2, 1),
+    padding=Integers(2, 0),
+    output_padding=Integers(2, 0),
+    dilation=Integers(2, 1),
+    groups=Integer(1),
+    bias=Flag(),
+)
+class ConvTranspose2d(Operator, frozen=True, kw_only=True):
+    """Transposed convolution over an image (C, H, W): size (n - 1) stride - 2 padding + dilation (k - 1) +
+    output_padding + 1 (Dumoulin & Visin 2016, relationship 14). Every product counts, those cropped away too."""
+
+    depth: ClassVar[int] = 1
+
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0)
+    output_padding: tuple[int, ...] = (0, 0)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+    bias: bool = True
+
+    def validate(self) -> None:
+        _require_divisible("out_channels", self.out_channels, self.groups)
+        for pad, step, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            if pad >= max(step, dilation):
+                raise Refusal(
+                    "padding-too-large",
+                    f"output_padding (={pad}) must be smaller than stride (={step}) or dilation (={dilation})",
+                    "output_padding",
+                )
+
+    def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
+        shape = require_map(self.op, inputs, 2)
+        _require_divisible("in_channels", shape.dims[0], self.groups)
+        sizes = tuple(
+            (size - 1) * step - 2 * pad + dilation * (kernel - 1) + extra + 1
+            for size, step, pad, dilation, kernel, extra in zip(
+                shape.dims[1:],
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.kernel_size,
+                self.output_padding,
+                strict=True,
+            )  # fmt: skip
+        )
+        if min(sizes) < 1:
+            raise Refusal(
+                "padding-too-large",
+                f"padding {shown(self.padding)} crops all of the output: it would be {extents_text(sizes)}",
+                "padding",
+            )
+        return (shape.with_dims(self.out_channels, *sizes),)
+
+    def parameters(self, inputs: Inputs) -> ParameterShapes:
+        weight = (inputs[0].dims[0], self.out_channels // self.groups, *self.kernel_size)
+        return {"weight": weight, "bias": (self.out_channels,)} if self.bias else {"weight": weight}
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        each = self.out_channels // self.groups * math.prod(self.kernel_size)
+        out = outputs[0].numel
+        return Cost(multiply_adds=inputs[0].numel * each, bias_additions=out if self.bias else 0, activations=out)
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> Window:
+        from fractions import Fraction
+
+        # an output position sees the inputs whose windows cover it
+        size = tuple(
+            dilation * (kernel - 1) // step + 1
+            for dilation, kernel, step in zip(self.dilation, self.kernel_size, self.stride, strict=True)
+        )
+        return Window(size, tuple(Fraction(1, step) for step in self.stride), tuple(count - 1 for count in size))
+
+    def kernel(self, inputs: Inputs) -> str:
+        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0] // self.groups}, {strides_text(self.stride)}"
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from torch import nn
+
+        return nn.ConvTranspose2d(
+            inputs[0].dims[0],
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.bias,
+            self.dilation,
+        )
+
+
+def _require_divisible(name: str, value: int, groups: int) -> None:
+    if value % groups:
+        raise Refusal("groups-do-not-divide", f"{name} (={value}) must be divisible by groups (={groups})", "groups")

@@ -1,17 +1,303 @@
-"""The torch side of operators that torch has no module of its own for. Imports torch; imported lazily."""
+"""The torch side of operators that torch has no module of its own for. Imports torch, so it is imported lazily.
+
+Every class stands alone: `archprof build --code` prints it as it is. Tensors come with their batch.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from archprof.operators.convolution import _Convolution
 
 
 def convolution(dimensions: int, in_channels: int, fields: _Convolution) -> nn.Module:
-    """torch's own convolution, with asymmetric padding (which torch lacks) put before it."""
-    cls = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
-    ...
+    """torch's own convolution, or the one with asymmetric padding, which torch lacks."""
+    options: dict[str, Any] = {
+        "kernel_size": fields.kernel_size,
+        "stride": fields.stride,
+        "dilation": fields.dilation,
+        "groups": fields.groups,
+        "bias": fields.bias,
+    }
+    sides = fields.sides()
+    if all(before == after for before, after in sides):
+        plain: type[nn.Module] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+        return plain(in_channels, fields.out_channels, padding=tuple(before for before, _ in sides), **options)
+    cls = {1: AsymmetricConv1d, 2: AsymmetricConv2d, 3: AsymmetricConv3d}[dimensions]
+    flat = [size for before, after in reversed(sides) for size in (before, after)]  # F.pad: last dimension first
+    return cls(flat, in_channels, fields.out_channels, **options)
+
+
+class AsymmetricConv1d(nn.Conv1d):
+    """A convolution that pads more on one side than on the other."""
+
+    def __init__(self, sides: list[int], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.sides = sides
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(functional.pad(x, self.sides))
+
+
+class AsymmetricConv2d(nn.Conv2d):
+    """A convolution that pads more on one side than on the other."""
+
+    def __init__(self, sides: list[int], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.sides = sides
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(functional.pad(x, self.sides))
+
+
+class AsymmetricConv3d(nn.Conv3d):
+    """A convolution that pads more on one side than on the other."""
+
+    def __init__(self, sides: list[int], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.sides = sides
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(functional.pad(x, self.sides))
+
+
+class Maxout(nn.Linear):
+    """A linear layer whose outputs compete in groups of pool_size."""
+
+    def __init__(self, in_features: int, out_features: int, pool_size: int, bias: bool) -> None:
+        super().__init__(in_features, out_features * pool_size, bias)
+        self.pool_size = pool_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).unflatten(-1, (-1, self.pool_size)).amax(-1)
+
+
+class Matmul(nn.Module):
+    """The matrix product of two tensors."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return torch.matmul(left, right)
+
+
+class Combination(nn.Module):
+    """The sum, difference or product of tensors."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__()
+        self.operation = operation
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        result = tensors[0]
+        for tensor in tensors[1:]:
+            if self.operation == "add":
+                result = result + tensor
+            elif self.operation == "subtract":
+                result = result - tensor
+            else:
+                result = result * tensor
+        return result
+
+
+class Abs(nn.Module):
+    """The absolute value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.abs()
+
+
+class L2Normalize(nn.Module):
+    """Vectors along a dimension, divided by their length."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.dim = dim
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.normalize(x, dim=self.dim, eps=self.eps)
+
+
+class LayerNormAlong(nn.LayerNorm):
+    """Layer normalisation over a dimension that is not the last."""
+
+    def __init__(self, dim: int, size: int, eps: float, bias: bool) -> None:
+        super().__init__(size, eps, bias=bias)
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(self.dim, -1)).movedim(-1, self.dim)
+
+
+class Reshape(nn.Module):
+    """Each sample in another shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, *self.shape)
+
+
+class Transpose(nn.Module):
+    """Two dimensions exchanged."""
+
+    def __init__(self, dim0: int, dim1: int) -> None:
+        super().__init__()
+        self.dim0 = dim0
+        self.dim1 = dim1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(self.dim0, self.dim1)
+
+
+class Permute(nn.Module):
+    """The dimensions in another order."""
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.dims)
+
+
+class Select(nn.Module):
+    """One index of a dimension."""
+
+    def __init__(self, dim: int, index: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.index = index
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.select(self.dim, self.index)
+
+
+class Concat(nn.Module):
+    """Tensors one after another."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return torch.cat(tensors, self.dim)
+
+
+class Split(nn.Module):
+    """A tensor cut into pieces."""
+
+    def __init__(self, sizes: tuple[int, ...], dim: int) -> None:
+        super().__init__()
+        self.sizes = list(sizes)
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.split(x, self.sizes, self.dim))
+
+
+class Pad(nn.Module):
+    """Constant padding."""
+
+    def __init__(self, padding: tuple[int, ...], value: float) -> None:
+        super().__init__()
+        self.padding = list(padding)
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, self.padding, value=self.value)
+
+
+class PadChannels(nn.Module):
+    """Every stride-th position, with channels of zeros behind."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], [0, 0, 0, 0, 0, self.channels])
+
+
+class Parameter(nn.Module):
+    """A trainable tensor, the same for every sample of its input's batch."""
+
+    def __init__(self, shape: tuple[int, ...], init: str) -> None:
+        super().__init__()
+        self.init = init
+        self.value = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        if self.init == "normal":
+            nn.init.normal_(self.value, std=0.02)
+        else:
+            nn.init.constant_(self.value, 1.0 if self.init == "ones" else 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value.expand(x.shape[0], *self.value.shape)
+
+
+class ScaledDotProductAttention(nn.Module):
+    """softmax(q k^T / sqrt(E)) v."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(query, key, value)
+
+
+class MultiHeadAttention(nn.MultiheadAttention):
+    """Multi-head attention of one sequence to itself, or of queries, keys and values; the batch comes first."""
+
+    def __init__(self, width: int, num_heads: int, bias: bool) -> None:
+        super().__init__(width, num_heads, bias=bias, batch_first=True)
+
+    def forward(self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        key = query if key is None else key
+        value = key if value is None else value
+        return super().forward(query, key, value, need_weights=False)[0]
+
+
+class RoiPool(nn.Module):
+    """Max pool of a fixed grid of regions, each a quarter of the map or more, to one size."""
+
+    def __init__(self, output_size: tuple[int, ...], regions: int) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.regions = regions
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        pooled = []
+        for region in range(self.regions):
+            top, left = region % (height // 2 + 1), region // 2 % (width // 2 + 1)
+            pooled.append(functional.adaptive_max_pool2d(x[:, :, top:, left:], self.output_size))
+        return torch.stack(pooled, 1).flatten(0, 1)
+
+
+def recurrent(name: str, in_features: int, hidden_size: int, **options: Any) -> nn.Module:
+    """torch's own recurrent layer, its outputs in a flat tuple of tensors with the batch first."""
+    cls: type[nn.Module] = {"LSTM": Lstm, "GRU": Gru}[name]
+    return cls(in_features, hidden_size, batch_first=True, **options)
+
+
+class Lstm(nn.LSTM):
+    """Output, hidden and cell states, the batch first in all three."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        output, (hidden, cell) = super().forward(x)
+        return output, hidden.transpose(0, 1), cell.transpose(0, 1)
+
+
+class Gru(nn.GRU):
+    """Output and hidden state, the batch first in both."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        output, hidden = super().forward(x)
+        return output, hidden.transpose(0, 1)

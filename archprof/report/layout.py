@@ -138,9 +138,7 @@ class _Printer:
     def cells(self) -> tuple[str, ...]:
         if self.column.form == "share":
             return self.shares()
-        return tuple(
-            self.cell(cell, is_end=row.kind != "row") for cell, row in zip(self.raw, self.rows, strict=True)
-        )
+        return tuple(self.cell(cell, is_end=row.kind != "row") for cell, row in zip(self.raw, self.rows, strict=True))
 
     def cell(self, cell: Cell, is_end: bool) -> str:
         if self.column.count is None:

@@ -19,9 +19,7 @@ def render(layout: Layout, surface: Surface) -> str:
         for cells in (layout.headers, *(line.cells for line in (*layout.lines, layout.total)))
     ]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    ruler = [
-        "-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, layout.right, strict=True)
-    ]
+    ruler = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, layout.right, strict=True)]
     lines = [_line(cells, widths, layout.right) for cells in (rows[0], ruler, *rows[1:])]
     caption = [f"- {_escaped(text)}" for text in layout.caption]
     return "\n".join((f"**{_escaped(layout.title)}**", "", *lines, "", *caption)) + "\n"

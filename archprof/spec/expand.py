@@ -12,7 +12,7 @@ from archprof.graph import Graph, Input, Node, Value
 from archprof.operators import Operator, create, find, listed, listed_and, nearest, shown
 from archprof.operators.base import Integer
 from archprof.shape import Shape
-from archprof.spec.document import Block, Document, InputSpec, Layer, Parameter, Variant
+from archprof.spec.document import Block, Document, InputSpec, Layer, Variant
 from archprof.spec.errors import Mistake, SpecError
 from archprof.spec.expressions import ExpressionError
 from archprof.spec.expressions import parse as parse_expression
@@ -96,7 +96,9 @@ class _Expander:
 
     # --- expressions
 
-    def evaluate(self, tree: Tree, names: Mapping[str, Any], entering: Values | None, what: str, frame: _Frame | None) -> Any:
+    def evaluate(
+        self, tree: Tree, names: Mapping[str, Any], entering: Values | None, what: str, frame: _Frame | None
+    ) -> Any:
         """A tree with its expressions evaluated. `entering` is what `in_channels` speaks of."""
         if isinstance(tree, Scalar):
             if not is_expression(tree):
@@ -168,7 +170,9 @@ class _Expander:
             try:
                 dims = self.evaluate(spec.shape, names, None, what, None)
                 if not isinstance(dims, list) or not dims:
-                    self.add(spec.shape, "wrong-type", f"{what} must be a shape such as [3, 224, 224], not {shown(dims)}")
+                    self.add(
+                        spec.shape, "wrong-type", f"{what} must be a shape such as [3, 224, 224], not {shown(dims)}"
+                    )
                     raise _Stop
                 places = spec.shape.items if isinstance(spec.shape, TreeSequence) else (spec.shape,) * len(dims)
                 checked = tuple(
@@ -232,7 +236,12 @@ class _Expander:
             entering = self.first_source(layer, frame, previous) if _speaks_of_channels(layer.when) else None
             present = self.evaluate(layer.when, names, entering, f"{label}: when", frame)
             if not isinstance(present, bool):
-                self.add(layer.when, "not-a-boolean", f"{label}: when must be true or false, not {shown(present)}", frame.uses)
+                self.add(
+                    layer.when,
+                    "not-a-boolean",
+                    f"{label}: when must be true or false, not {shown(present)}",
+                    frame.uses,
+                )
                 raise _Stop
             if not present:
                 return self.stand_aside(layer, frame, previous)
@@ -353,7 +362,12 @@ class _Expander:
         written = self.evaluate(layer.source, names, entering, f"{layer.label}: from", frame)
         found = written if isinstance(written, list) else [written]
         if not found or not all(isinstance(name, str) for name in found):
-            self.add(layer.source, "wrong-type", f"{layer.label}: from must be names of layers, not {shown(written)}", frame.uses)
+            self.add(
+                layer.source,
+                "wrong-type",
+                f"{layer.label}: from must be names of layers, not {shown(written)}",
+                frame.uses,
+            )
             raise _Stop
         return found
 
@@ -380,7 +394,12 @@ class _Expander:
     def named(self, name: str, layer: Layer, frame: _Frame, before: Values | None) -> Values:
         if name == "previous":
             if before is None:
-                self.add(layer, "ambiguous-input", f"{layer.label}: nothing comes before it: write {listed(frame.entering)}", frame.uses)
+                self.add(
+                    layer,
+                    "ambiguous-input",
+                    f"{layer.label}: nothing comes before it: write {listed(frame.entering)}",
+                    frame.uses,
+                )
                 raise _Stop
             return before
         if name in frame.entering:
@@ -411,12 +430,20 @@ class _Expander:
             inside = self.children(frame.prefix + known)
             if inside and all(child.isdigit() for child in inside):
                 numbers = [f"{known}.{child}" for child in inside]
-                has = f"{known} has {len(inside)} copies, {numbers[0]} to {numbers[-1]}" if len(inside) > 1 else f"{known} has one copy, {numbers[0]}"
+                has = (
+                    f"{known} has {len(inside)} copies, {numbers[0]} to {numbers[-1]}"
+                    if len(inside) > 1
+                    else f"{known} has one copy, {numbers[0]}"
+                )
             else:
                 has = f"in {known} there are {listed_and(inside)}" if inside else f"there is nothing in {known}"
         else:
             close = nearest(name, [*frame.ends, *frame.entering])
-            has = f"did you mean {close}?" if close else f"the names here are {listed_and([*frame.entering, *frame.ends])}"
+            has = (
+                f"did you mean {close}?"
+                if close
+                else f"the names here are {listed_and([*frame.entering, *frame.ends])}"
+            )
         self.add(place, "unknown-layer", f"{layer.label}: {key}: no layer {name}: {has}", frame.uses)
         raise _Stop
 
@@ -521,13 +548,10 @@ class _Expander:
         label = layer.label
         try:
             operator = self.make(op, fields)
-            least, most = operator.arity
-            if len(inputs) < least or (most is not None and len(inputs) > most):
-                raise Refusal("wrong-arity", f"{op} takes {_count(least, most)}, not {len(inputs)}{self.several(layer)}")
             key = (operator, inputs)
             outputs = self.inferred.get(key)
             if outputs is None:
-                outputs = self.inferred[key] = operator.infer(inputs)
+                outputs = self.inferred[key] = operator.shapes(inputs)
                 self.check_size(operator, inputs, outputs)
             parameters = operator.parameters(inputs)
             shares = self.shared(path, sharing, operator, inputs, op) if sharing and parameters else None
@@ -566,10 +590,6 @@ class _Expander:
         if made is None:
             made = self.operators[key] = create(op, **fields)
         return made
-
-    def several(self, layer: Layer) -> str:
-        """A hint where a layer's one name stands for several outputs."""
-        return "" if layer.source is not None else ": name them in from"
 
     def check_size(self, operator: Operator, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> None:
         for shape in outputs:
@@ -680,8 +700,14 @@ class _Expander:
         for name in given:
             if name not in block.parameters:
                 close = nearest(str(name), block.parameters)
-                hint = f": did you mean {close}?" if close else f"; it has {listed_and(block.parameters) if block.parameters else 'none'}"
-                self.add(place, "unknown-parameter", f"{label}: block {block.name} has no parameter {name}{hint}", frame.uses)
+                hint = (
+                    f": did you mean {close}?"
+                    if close
+                    else f"; it has {listed_and(block.parameters) if block.parameters else 'none'}"
+                )
+                self.add(
+                    place, "unknown-parameter", f"{label}: block {block.name} has no parameter {name}{hint}", frame.uses
+                )
                 raise _Stop
         values: dict[str, Any] = {}
         for name, parameter in block.parameters.items():
@@ -694,7 +720,12 @@ class _Expander:
                     raise _Stop from None
                 values[name] = given[name]
             elif parameter.required:
-                self.add(place, "missing-parameter", f"{label}: block {block.name} needs {name}: give it in `with`", frame.uses)
+                self.add(
+                    place,
+                    "missing-parameter",
+                    f"{label}: block {block.name} needs {name}: give it in `with`",
+                    frame.uses,
+                )
                 raise _Stop
             else:
                 values[name] = parameter.default
@@ -739,7 +770,9 @@ class _Expander:
 
     # --- the whole
 
-    def run(self, given: Mapping[str, Any], variant: Variant | None, inputs: Mapping[str, Shape] | None) -> dict[str, Any]:
+    def run(
+        self, given: Mapping[str, Any], variant: Variant | None, inputs: Mapping[str, Shape] | None
+    ) -> dict[str, Any]:
         document = self.document
         settings = self.settings(given, variant)
         if self.mistakes:
@@ -753,9 +786,7 @@ class _Expander:
         self.file_names = names
         specs = variant.inputs if variant is not None and variant.inputs else document.inputs
         entering = self.make_inputs(specs, names) if inputs is None else self.given_inputs(specs, inputs)
-        frame = _Frame(
-            prefix="", names=names, entering=entering, block=None, ends={}, level=0, uses=(), sharing=()
-        )
+        frame = _Frame(prefix="", names=names, entering=entering, block=None, ends={}, level=0, uses=(), sharing=())
         self.top = frame
         try:
             self.layers(document.layers, frame)
@@ -786,7 +817,11 @@ class _Expander:
                 if training:
                     continue
                 layer = absent[name]
-                self.add(word, "absent-output", f"outputs: layer {name} is absent here, since its when (line {layer.line}) is false")
+                self.add(
+                    word,
+                    "absent-output",
+                    f"outputs: layer {name} is absent here, since its when (line {layer.line}) is false",
+                )
                 continue
             values = self.paths.get(name)
             if values is None:
@@ -835,7 +870,9 @@ class _Expander:
             message = f"{origin.label} reaches no output"
             for layer, values in self.absent:
                 if any(value.node == index for value in values):
-                    message += f", since layer {layer.name} (line {layer.line}), which takes it, is absent: its when is false"
+                    message += (
+                        f", since layer {layer.name} (line {layer.line}), which takes it, is absent: its when is false"
+                    )
                     break
             else:
                 after = following.get((origin.line, origin.column))
@@ -870,14 +907,6 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple((key, _hashable(item)) for key, item in value.items())
     return (type(value), value)  # 1, 1.0 and true are different values here
-
-
-def _count(least: int, most: int | None) -> str:
-    if most is None:
-        return f"at least {least} input{'s' if least > 1 else ''}"
-    if least == most:
-        return f"{least} input{'s' if least > 1 else ''}"
-    return f"{least} to {most} inputs"
 
 
 def expand_partly(

@@ -83,7 +83,9 @@ def find_spec(name: str) -> tuple[Document, Variant | None]:
                 return document, found
     close = nearest(stem, shipped_names())
     hint = f"did you mean {close}?" if close else "archprof list shows them"
-    raise SpecError([Mistake(name, 0, 0, f"no such file, and no shipped spec is called {stem}: {hint}", "no-such-file")])
+    raise SpecError(
+        [Mistake(name, 0, 0, f"no such file, and no shipped spec is called {stem}: {hint}", "no-such-file")]
+    )
 
 
 def _stem(name: str) -> str:

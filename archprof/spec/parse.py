@@ -25,13 +25,15 @@ from archprof.spec.document import (
     Variant,
 )
 from archprof.spec.errors import Mistake, SpecError
-from archprof.spec.expressions import ExpressionError
+from archprof.spec.expressions import RESERVED, ExpressionError, name_hint
 from archprof.spec.expressions import parse as parse_expression
 from archprof.spec.reader import Mapping as TreeMapping
 from archprof.spec.reader import Scalar, Sequence, Tree, plain
 
 NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
+_WORD = re.compile(r"[^\W0-9]\w*")
 RESERVED_NAMES = ("input", "previous")
+SCOPE_NAMES = ("index", "item", "in_channels")
 LAYER_KEYS = (
     "name", "op", "block", "from", "repeat", "parallel", "share", "when", "with", "weights", "norm", "activation",
 )  # fmt: skip
@@ -65,6 +67,19 @@ def is_constant(tree: Tree) -> bool:
     return all(is_constant(value) for _, value in tree.entries)
 
 
+def mentioned(tree: Tree) -> set[str]:
+    """The names in the expressions of a tree; of one that cannot be read, every word."""
+    if isinstance(tree, Scalar):
+        if not is_expression(tree):
+            return set()
+        try:
+            return set(parse_expression(tree.text[1:]).names)
+        except ExpressionError:
+            return set(_WORD.findall(tree.text))
+    items = tree.items if isinstance(tree, Sequence) else (value for _, value in tree.entries)
+    return set().union(*map(mentioned, items))
+
+
 class _Names:
     """The names that expressions of one scope may use, and which of them were."""
 
@@ -77,9 +92,13 @@ class _Names:
     def unknown(self, name: str, allowed: Collection[str]) -> tuple[str, str]:
         """The code and the message for a name that is not there."""
         if name in ("index", "item"):
-            return "outside-repeat", f"{name} exists only in a layer with repeat or parallel, not in a block it uses"
+            own = f"; block {self.block} gets it as a parameter, by `with`" if self.block else ""
+            return "outside-repeat", f"{name} exists only in a layer with repeat or parallel{own}"
         if name == "in_channels":
-            return "no-in-channels", "in_channels exists only where something enters: in layers, their blocks' let, with"
+            return (
+                "no-in-channels",
+                "in_channels exists only where something enters: in a layer, and in a block's `let`",
+            )
         if self.block is not None and name in self.file_names:
             return (
                 "file-name-in-block",
@@ -88,9 +107,10 @@ class _Names:
             )
         close = nearest(name, allowed)
         if close:
+            self.used.add(close)
             return "unknown-name", f"unknown name {name}: did you mean {close}?"
-        has = ", ".join(sorted(allowed)) or "none"
-        return "unknown-name", f"unknown name {name}; the names here: {has}. For the word write '{name}'"
+        has = f"; the names here are {listed_and(sorted(allowed))}" if allowed else ""
+        return "unknown-name", f"unknown name {name}: {name_hint(name)}{has}"
 
 
 class _Parser:
@@ -107,8 +127,8 @@ class _Parser:
     def add(self, place: Any, code: str, message: str) -> None:
         self.mistakes.append(Mistake(self.file, place.line, place.column, message, code))
 
-    def refuse(self, place: Any, prefix: str, refusal: Refusal) -> None:
-        self.add(place, refusal.code, f"{prefix}{refusal.message}")
+    def refuse(self, tree: Tree, prefix: str, refusal: Refusal) -> None:
+        self.add(tree, refusal.code, f"{prefix}{advised(refusal, tree)}")
 
     # --- small pieces
 
@@ -154,7 +174,7 @@ class _Parser:
             return None
         if not NAME.match(text):
             dots = "; a dot only joins the names of a path" if "." in text else ""
-            self.add(scalar, "bad-name", f"{what} {shown(text)} may have letters, digits, _ and - only{dots}")
+            self.add(scalar, "bad-name", f'{what} "{text}" may have only letters, digits, _ and -{dots}')
             return None
         if text in RESERVED_NAMES:
             self.add(scalar, "bad-name", f"{what} {text} is taken by the language: choose another")
@@ -176,10 +196,15 @@ class _Parser:
         if not is_constant(tree):
             self.add(tree, "not-an-expression", f"{what} cannot be an expression: write the value")
             return None
+        value = plain(tree)
         try:
-            return kind.check(plain(tree))
+            return kind.check(value)
         except Refusal as refusal:
-            self.refuse(tree, f"{what} ", refusal)
+            inside = value[1:-1] if isinstance(value, str) and value.startswith("(") and value.endswith(")") else None
+            if inside is not None:
+                self.add(tree, "list-in-parentheses", f"{what}: a list is written [{inside}]")
+            else:
+                self.refuse(tree, f"{what} ", refusal)
             return None
 
     def flag(self, tree: Tree | None, what: str) -> bool:
@@ -200,7 +225,7 @@ class _Parser:
             if isinstance(item, Scalar) and isinstance(item.value, str) and not is_expression(item):
                 found.append(item)
             else:
-                self.add(item, "wrong-type", f"{what} must be names of layers, not {shown(plain(item))}")
+                self.add(item, "wrong-type", f"{what} must be a name or a list of names, not {shown(plain(item))}")
         return tuple(found)
 
     def expressions(self, tree: Tree, names: _Names, extra: Collection[str] = (), what: str = "") -> None:
@@ -216,6 +241,7 @@ class _Parser:
                 expression = parse_expression(tree.value[1:])
             except ExpressionError as error:
                 self.add(tree, error.code, f"{what}{error.message}")
+                names.used |= mentioned(tree)
                 return
             names.used |= expression.names
             allowed = names.known.union(extra)
@@ -234,7 +260,7 @@ class _Parser:
             if not name.isidentifier():
                 self.add(key, "bad-name", f"{what}parameter {name} cannot be named in an expression: write it with _")
                 continue
-            if name in ("index", "item", "in_channels", "true", "false", "null"):
+            if name in RESERVED or name in SCOPE_NAMES:
                 self.add(key, "bad-name", f"{what}parameter {name} is taken by the language: choose another")
                 continue
             found[name] = self.parameter(name, key, value, f"{what}parameter {name}")
@@ -283,8 +309,10 @@ class _Parser:
                 continue
             if not name.isidentifier():
                 self.add(key, "bad-name", f"{what}let {name} cannot be named in an expression: write it with _")
-            elif name in names.known or name in ("index", "item", "in_channels"):
-                self.add(key, "duplicate-name", f"{what}let {name} is a name already: choose another")
+            elif name in RESERVED or name in SCOPE_NAMES:
+                self.add(key, "bad-name", f"{what}let {name} is taken by the language: choose another")
+            elif name in names.known:
+                self.add(key, "duplicate-name", f"{what}let {name} is the name of a parameter already: choose another")
             else:
                 self.expressions(value, names, extra, f"let {name}: ")
                 names.known.add(name)
@@ -295,12 +323,12 @@ class _Parser:
         if tree is None:
             self.add(place, "missing-key", "the file needs input: write input: [3, 224, 224]")
             return ()
-        if isinstance(tree, Sequence):
+        if not isinstance(tree, TreeMapping):
             return self.input("input", tree, names)
-        if isinstance(tree, TreeMapping) and not tree.entries:
+        if not tree.entries:
             self.add(tree, "wrong-type", "input must be a shape or a map of named shapes, not an empty map")
         found: list[InputSpec] = []
-        if isinstance(tree, TreeMapping) and any(key.text == "shape" for key, _ in tree.entries):
+        if any(key.text == "shape" for key, _ in tree.entries):
             return self.input("input", tree, names)
         for key, value in self.map(tree, "input"):
             name = "input" if key.text == "input" else self.name(key, "input")
@@ -346,17 +374,20 @@ class _Parser:
 
     def operator_fields(
         self, cls: type[Operator], fields: Mapping[str, Tree], places: Mapping[str, Scalar], label: str
-    ) -> None:
-        """Unknown fields of a known operator, and literal values that do not fit it."""
+    ) -> set[str]:
+        """Unknown fields of a known operator, and literal values that do not fit it; the fields that were meant."""
+        meant: set[str] = set()
         for field, tree in fields.items():
             kind = cls.fields.get(field)
             if kind is None:
                 close = nearest(field, [*cls.fields, *LAYER_KEYS])
+                meant.add(close or "")
                 has = f"its fields are {listed_and(cls.fields)}" if cls.fields else "it has no fields"
                 hint = f"did you mean {close}?" if close else has
                 self.add(places[field], "unknown-key", f"{label}: unknown key {field}: {hint}")
-            elif is_constant(tree) and not (isinstance(tree, Scalar) and tree.value is None):
+            elif is_constant(tree) and not _is_null(tree):
                 self.value(tree, kind, f"{label}: {field}")
+        return meant
 
     def companion(self, tree: Tree, names: _Names, extra: Collection[str], what: str) -> None:
         """A `norm` or an `activation`: an operator's name, a map with `op`, an expression or null."""
@@ -366,7 +397,9 @@ class _Parser:
             if is_expression(tree):
                 self.expressions(tree, names, extra, f"{what}: ")
             elif not isinstance(tree.value, str):
-                self.add(tree, "wrong-type", f"{what} must be an operator's name, a map or null, not {shown(tree.value)}")
+                self.add(
+                    tree, "wrong-type", f"{what} must be an operator's name, a map or null, not {shown(tree.value)}"
+                )
             else:
                 self.operator_name(tree, f"{what}: ")
             return
@@ -417,7 +450,9 @@ class _Parser:
             if cls is not None:
                 self.operator_fields(cls, own, places, what)
 
-    def layers(self, tree: Tree | None, names: _Names, entering: Collection[str], where: str, place: Any) -> tuple[Layer, ...]:
+    def layers(
+        self, tree: Tree | None, names: _Names, entering: Collection[str], where: str, place: Any
+    ) -> tuple[Layer, ...]:
         """A list of layers. `entering` names what enters the list."""
         if tree is None or (isinstance(tree, Scalar) and tree.value is None):
             self.add(tree or place, "missing-key", f"{where} needs layers: a list of at least one layer")
@@ -464,24 +499,31 @@ class _Parser:
         if op is None and block is None:
             close = next((k for k in entries if k not in LAYER_KEYS and nearest(k, ("op", "block"))), None)
             if close:
-                self.add(places[close], "unknown-key", f"unknown key {close}: did you mean {nearest(close, ('op', 'block'))}?")
+                self.add(
+                    places[close],
+                    "unknown-key",
+                    f"unknown key {close}: did you mean {nearest(close, ('op', 'block'))}?",
+                )
             else:
                 self.add(tree, "missing-key", "a layer needs op (an operator) or block (a block of this file)")
             if "name" in entries:
                 given = self.name(entries["name"], "name")
                 if given is not None:
                     earlier.setdefault(given, None)
+            names.used |= mentioned(tree)
             return None
         if op is not None and block is not None:
             self.add(places["block"], "op-and-block", "a layer has op or block, not both")
+            names.used |= mentioned(tree)
             return None
         kind = op if op is not None else block
         assert kind is not None
         what = "op" if op is not None else "block"
         if not (isinstance(kind, Scalar) and isinstance(kind.value, str)):
             self.add(kind, "wrong-type", f"{what} must be a name, not {shown(plain(kind))}")
+            names.used |= mentioned(tree)
             return None
-        name = self.layer_name(tree, entries, kind, what, earlier)
+        name = self.layer_name(tree, entries, kind, what, earlier, entering)
         if name is None:
             name = f"{kind.text}"
         label = f"layer {name}" if name == kind.text else f"layer {name} ({kind.text})"
@@ -504,7 +546,11 @@ class _Parser:
                 self.expressions(entries["with"], names, extra, f"{label}: with: ")
         else:
             if "with" in entries:
-                self.add(places["with"], "unknown-key", f"{label}: with gives a block its parameters; an operator's fields stand in the layer")
+                self.add(
+                    places["with"],
+                    "unknown-key",
+                    f"{label}: with gives a block its parameters; an operator's fields stand in the layer",
+                )
             for companion in ("norm", "activation"):
                 if companion in entries:
                     self.companion(entries[companion], names, extra, f"{label}: {companion}")
@@ -533,20 +579,34 @@ class _Parser:
         return made
 
     def layer_name(
-        self, tree: TreeMapping, entries: Mapping[str, Tree], kind: Scalar, what: str, earlier: Mapping[str, Layer | None]
+        self,
+        tree: TreeMapping,
+        entries: Mapping[str, Tree],
+        kind: Scalar,
+        what: str,
+        earlier: Mapping[str, Layer | None],
+        entering: Collection[str],
     ) -> str | None:
         if "name" in entries:
             name = self.name(entries["name"], "name")
-            if name is not None and name in earlier:
+            if name in earlier:
                 first = earlier[name]
                 line = f" (the first is on line {first.line})" if first else ""
-                self.add(entries["name"], "duplicate-name", f"a second layer is called {name}{line}: names are unique in a list")
+                self.add(
+                    entries["name"],
+                    "duplicate-name",
+                    f"a second layer is called {name}{line}: names are unique in a list",
+                )
+            elif name in entering:
+                self.add(entries["name"], "duplicate-name", f"{name} is the name of an input: give the layer another")
             return name
         if is_expression(kind):
             self.add(tree, "missing-key", f"a layer whose {what} is an expression needs a name")
             return None
         if kind.text in earlier:
-            self.add(tree, "duplicate-name", f"a second layer without a name would be called {kind.text}: give it a name")
+            self.add(tree, "duplicate-name", f"a second layer would be called {kind.text}: give it a name")
+        elif kind.text in entering:
+            self.add(tree, "duplicate-name", f"{kind.text} is the name of an input: give the layer a name")
         return kind.text
 
     def flow(
@@ -575,14 +635,26 @@ class _Parser:
             self.add(places["parallel"], "repeat-and-parallel", f"{label}: a layer has repeat or parallel, not both")
         for key, least in (("repeat", 0), ("parallel", 1)):
             if key in entries:
+                self.whole_layer(entries[key], extra, f"{label}: {key}")
                 self.copies(entries[key], least, names, f"{label}: {key}")
         if "share" in entries and "repeat" not in entries and "parallel" not in entries:
             self.add(places["share"], "share-without-repeat", f"{label}: share is for the copies of a repeat")
         if "when" in entries:
-            self.expressions(entries["when"], names, ("in_channels",), f"{label}: when: ")
+            self.whole_layer(entries["when"], extra, f"{label}: when")
+            self.expressions(entries["when"], names, extra, f"{label}: when: ")
+
+    def whole_layer(self, tree: Tree, extra: Collection[str], what: str) -> None:
+        """What is decided for all copies of a layer at once has no index."""
+        for name in sorted(mentioned(tree).intersection(extra, ("index", "item"))):
+            self.add(tree, "outside-repeat", f"{what} is decided before there are copies: it has no {name}")
 
     def source(
-        self, item: Tree, label: str, earlier: Mapping[str, Layer | None], later: Mapping[str, Tree], entering: Collection[str]
+        self,
+        item: Tree,
+        label: str,
+        earlier: Mapping[str, Layer | None],
+        later: Mapping[str, Tree],
+        entering: Collection[str],
     ) -> None:
         if not (isinstance(item, Scalar) and isinstance(item.value, str)):
             text = plain(item)
@@ -593,7 +665,7 @@ class _Parser:
         if head == "input" and "input" not in entering:
             if len(entering) == 1:
                 return  # one named input is `input` too
-            self.add(item, "unknown-layer", f"{label}: input is ambiguous here: write {listed(sorted(entering))}")
+            self.add(item, "unknown-layer", f"{label}: input is ambiguous here: write {listed(entering)}")
         elif head in earlier or head in entering or head in RESERVED_NAMES:
             return
         else:
@@ -620,10 +692,8 @@ class _Parser:
         self.add(item, "unknown-layer", f"{what}: no earlier layer of this list is called {head}{hint}")
 
     def copies(self, tree: Tree, least: int, names: _Names, what: str) -> None:
-        if isinstance(tree, Sequence):
-            self.expressions(tree, names, ("in_channels",), f"{what}: ")
-        elif is_expression(tree):
-            self.expressions(tree, names, ("in_channels",), f"{what}: ")
+        if isinstance(tree, Sequence) or is_expression(tree):
+            self.expressions(tree, names, ("in_channels", "index", "item"), f"{what}: ")
         elif isinstance(tree, Scalar) and isinstance(tree.value, int):
             self.value(tree, Integer(least), what)
         else:
@@ -634,7 +704,9 @@ class _Parser:
             return None
         if isinstance(tree, Scalar) and (isinstance(tree.value, bool) or is_expression(tree)):
             return tree
-        self.add(tree, "not-a-boolean", f"{label}: when must be true or false, not {shown(plain(tree))}")
+        meant = tree.text.lower() if isinstance(tree, Scalar) else ""
+        hint = f": write {meant} without quotes" if meant in ("true", "false") else ""
+        self.add(tree, "not-a-boolean", f"{label}: when must be true or false, not {shown(plain(tree))}{hint}")
         return None
 
     def weights(
@@ -668,7 +740,8 @@ class _Parser:
         if parameters is None:
             return
         given: set[str] = set()
-        if arguments is not None:
+        unknown = 0
+        if arguments is not None and not _is_null(arguments):
             if is_expression(arguments):
                 return
             if not isinstance(arguments, TreeMapping):
@@ -678,17 +751,19 @@ class _Parser:
                 given.add(key.text)
                 parameter = parameters.get(key.text)
                 if parameter is None:
-                    close = nearest(key.text, parameters)
-                    has = f"it has {listed_and(parameters)}" if parameters else "it has none"
-                    hint = f": did you mean {close}?" if close else f"; {has}"
-                    self.add(key, "unknown-parameter", f"{label}: block {block} has no parameter {key.text}{hint}")
+                    unknown += 1
+                    self.add(
+                        key,
+                        "unknown-parameter",
+                        f"{label}: block {block} has no parameter {key.text}{parameter_hint(key.text, parameters)}",
+                    )
                 elif is_constant(value):
                     try:
                         check_argument(parameter, plain(value))
                     except Refusal as refusal:
                         self.refuse(value, f"{label}: {key.text} ", refusal)
         missing = [name for name, parameter in parameters.items() if parameter.required and name not in given]
-        if missing:
+        if len(missing) > unknown:  # a misnamed one is not missing too
             self.add(
                 kind,
                 "missing-parameter",
@@ -699,18 +774,20 @@ class _Parser:
         self, kind: Scalar, tree: TreeMapping, fields: Mapping[str, Tree], places: Mapping[str, Scalar], label: str
     ) -> None:
         if not _is_operator(kind.value) and kind.value in self.block_names:
-            self.add(kind, "unknown-operator", f"{label}: {kind.value} is a block of this file: write block: {kind.value}")
+            self.add(
+                kind, "unknown-operator", f"{label}: {kind.value} is a block of this file: write block: {kind.value}"
+            )
             return
         cls = self.operator_name(kind, f"{label}: " if label != f"layer {kind.text}" else "")
         if cls is None:
             return
         own = {field: value for field, value in fields.items() if field not in ("norm", "activation")}
-        self.operator_fields(cls, own, places, label)
-        defaults = self.defaults.get(kind.value, {})
+        meant = self.operator_fields(cls, own, places, label)
+        given = {**self.defaults.get(kind.value, {}), **own}
         missing = [
             field
             for field in required_fields(cls)
-            if (own.get(field) is None and field not in defaults) or _is_null(own.get(field))
+            if (field not in given or _is_null(given[field])) and field not in meant
         ]
         if missing:
             self.add(tree, "missing-field", f"{label}: {kind.value} needs {listed_and(missing)}")
@@ -780,9 +857,7 @@ class _Parser:
         for name, value in self.map(entries.get("with"), f"{what}: with"):
             parameter = parameters.get(name.text)
             if parameter is None:
-                close = nearest(name.text, parameters)
-                has = f"it has {listed_and(parameters)}" if parameters else "it has none"
-                hint = f": did you mean {close}?" if close else f"; {has}"
+                hint = parameter_hint(name.text, parameters)
                 self.add(name, "unknown-parameter", f"{what}: the file has no parameter {name.text}{hint}")
             elif not is_constant(value):
                 self.add(value, "not-an-expression", f"{what}: {name.text} cannot be an expression: write the value")
@@ -838,6 +913,7 @@ class _Parser:
             for key, value in self.map(top.get("variants"), "variants")
             if self.variant_name(key) is not None
         }
+        self.unique_variants(variants)
         for parameter in parameters.values():
             if parameter.name not in names.used:
                 self.add(parameter, "unused-parameter", f"nothing uses parameter {parameter.name}")
@@ -871,6 +947,15 @@ class _Parser:
             return key.text
         return self.name(key, "variant")
 
+    def unique_variants(self, variants: Mapping[str, Variant]) -> None:
+        """No alias is another variant's name or alias."""
+        taken = {name: name for name in variants}
+        for name, variant in variants.items():
+            for alias in variant.aliases:
+                owner = taken.setdefault(alias, name)
+                if owner != name:
+                    self.add(variant, "duplicate-name", f"variant {name}: alias {alias} is variant {owner}'s already")
+
     def fold(self, tree: Tree | None) -> int | None:
         if tree is None:
             return 1
@@ -901,13 +986,21 @@ def _is_null(tree: Tree | None) -> bool:
     return isinstance(tree, Scalar) and tree.value is None
 
 
+def parameter_hint(name: str, parameters: Iterable[str]) -> str:
+    """What an unknown parameter may have been meant to be, or which there are."""
+    close = nearest(name, parameters)
+    if close:
+        return f": did you mean {close}?"
+    return f"; it has {listed_and(parameters)}" if parameters else "; it has none"
+
+
 def check_argument(parameter: Parameter, value: Any) -> None:
     """Whether a parameter takes a value: its choices, its minimum, and the type of its default.
 
     Raises Refusal.
     """
     if parameter.choices is not None:
-        if not any(value == choice and type(value) is type(choice) for choice in parameter.choices):
+        if not any(_same(value, choice) for choice in parameter.choices):
             raise Refusal("not-a-choice", f"must be {listed(map(shown_choice, parameter.choices))}, not {shown(value)}")
         return
     default = parameter.default
@@ -931,6 +1024,25 @@ def check_argument(parameter: Parameter, value: Any) -> None:
         raise Refusal(code, f"must be {kinds[type(default)]}, not {shown(value)}")
     if parameter.minimum is not None:
         _check_minimum(parameter.minimum, value)
+
+
+def _same(value: Any, choice: Any) -> bool:
+    """Whether a value is a choice: 1 is 1.0 too, but true is not 1, nor 18.0 18."""
+    return bool(value == choice) and (type(value) is type(choice) or (type(value) is int and type(choice) is float))
+
+
+def advised(refusal: Refusal, tree: Tree | None) -> str:
+    """A refusal's message, and for what an expression made of the wrong number how to write it."""
+    if refusal.code != "not-an-integer" or not isinstance(tree, Scalar):
+        return refusal.message
+    if not is_expression(tree):
+        whole = isinstance(tree.value, float)
+        return f"{refusal.message}: write {tree.value:.0f}" if whole else refusal.message
+    source = tree.text.removeprefix("=").strip()
+    if refusal.message.endswith(("true", "false")):
+        return f"{refusal.message}: write =2 if {source} else 1"
+    divided = source.count("/") == 1
+    return f"{refusal.message}: write ={source.replace('/', '//') if divided else f'int({source})'}"
 
 
 def shown_choice(value: Any) -> str:

@@ -32,13 +32,23 @@ _COMPANION: Schema = {
         {"enum": sorted(REGISTRY)},
         _EXPRESSION,
         {"type": "null"},
-        {"type": "object", "properties": {"op": {"anyOf": [{"enum": sorted(REGISTRY)}, _EXPRESSION]}}, "required": ["op"]},
+        {
+            "type": "object",
+            "properties": {"op": {"anyOf": [{"enum": sorted(REGISTRY)}, _EXPRESSION]}},
+            "required": ["op"],
+        },
     ]
 }
 
 
 def _strict(properties: Schema, *, required: tuple[str, ...] = (), **more: Any) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False, **more}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+        **more,
+    }
 
 
 def _fields(cls: type[Operator]) -> Schema:
@@ -66,9 +76,7 @@ def _parameters() -> Schema:
 def _input() -> Schema:
     dimension = {"anyOf": [{"type": "integer", "minimum": 1}, _EXPRESSION]}
     shape = {"anyOf": [{"type": "array", "items": dimension, "minItems": 1}, _EXPRESSION]}
-    described = _strict(
-        {"shape": shape, "dtype": {"enum": list(DTYPES)}, "samples": dimension}, required=("shape",)
-    )
+    described = _strict({"shape": shape, "dtype": {"enum": list(DTYPES)}, "samples": dimension}, required=("shape",))
     one = {"anyOf": [shape, described]}
     return {"anyOf": [shape, described, {"type": "object", "additionalProperties": one, "minProperties": 1}]}
 
@@ -101,7 +109,7 @@ def json_schema() -> Schema:
         required=("layers",),
     )
     figure = {"type": ["integer", "string", "array", "number"]}
-    expect = _strict({key: figure for key in EXPECT_KEYS})
+    expect = _strict(dict.fromkeys(EXPECT_KEYS, figure))
     errors = _strict(
         {
             "top1": {"type": "number", "minimum": 0, "maximum": 100},

@@ -1,0 +1,135 @@
+"""Attention (Vaswani et al. 2017). It costs the same however it is dispatched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from archprof.cost import Cost
+from archprof.errors import Refusal
+from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, register, shown
+from archprof.shape import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _attention(heads: int, queries: int, keys: int, width: int, value_width: int) -> Cost:
+    """softmax(q k^T / sqrt(width)) v: two products, a scaling, a softmax over the keys."""
+    scores = heads * queries * keys
+    rows = heads * queries
+    return Cost(
+        multiply_adds=scores * (width + value_width),
+        multiplications=scores,
+        comparisons=scores - rows,
+        additions=2 * scores - rows,
+        special=scores,
+        divisions=scores,
+    )
+
+
+class _Attention(Operator, frozen=True, kw_only=True):
+    def backward_cost(
+        self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool
+    ) -> Cost | None:
+        forward = self.cost(inputs, outputs, train=True)
+        assert forward is not None
+        return Cost(multiply_adds=2 * forward.multiply_adds)  # a gradient for either factor of every product
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> str:
+        return WHOLE
+
+
+@register("scaled_dot_product_attention")
+class ScaledDotProductAttention(_Attention, frozen=True, kw_only=True):
+    """softmax(q k^T / sqrt(E)) v of three inputs: queries (..., L, E), keys (..., S, E), values (..., S, V)."""
+
+    arity: ClassVar[tuple[int, int | None]] = (3, 3)
+
+    def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
+        query, key, value = (shape.dims for shape in inputs)
+        shapes = f"queries {shown(query)}, keys {shown(key)}, values {shown(value)}"
+        if min(map(len, (query, key, value))) < 2 or not len(query) == len(key) == len(value):
+            raise Refusal("wrong-rank", f"takes three sequences of equal rank, not {shapes}")
+        if query[:-2] != key[:-2] or key[:-1] != value[:-1] or query[-1] != key[-1]:
+            raise Refusal("shape-mismatch", f"{shapes} do not fit: (..., L, E), (..., S, E), (..., S, V)")
+        return (inputs[0].with_dims(*query[:-1], value[-1]),)
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        query, key, value = (shape.dims for shape in inputs)
+        heads = inputs[0].numel // (query[-2] * query[-1])
+        return _attention(heads, query[-2], key[-2], query[-1], value[-1])
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from archprof.operators import modules
+
+        return modules.ScaledDotProductAttention()
+
+
+@register("multi_head_attention", num_heads=Integer(1), bias=Flag())
+class MultiHeadAttention(_Attention, frozen=True, kw_only=True):
+    """Multi-head attention with its projections, of one sequence (L, E) to itself, or of queries, keys and values.
+
+    The parameters are those of torch's nn.MultiheadAttention. As the literature has it, two weight layers deep:
+    the projections in and out.
+    """
+
+    arity: ClassVar[tuple[int, int | None]] = (1, 3)
+    depth: ClassVar[int] = 2
+
+    num_heads: int
+    bias: bool = True
+
+    def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
+        if len(inputs) == 2:
+            raise Refusal("wrong-arity", f"{self.op} takes 1 input or 3 (queries, keys, values), not 2")
+        query = inputs[0].dims
+        for shape in inputs:
+            if len(shape.dims) != 2 or shape.dims[-1] != query[-1]:
+                raise Refusal("shape-mismatch", f"takes sequences (L, E) of one width, not {shown(shape.dims)}")
+        if inputs[1:] and inputs[1] != inputs[2]:
+            raise Refusal(
+                "shape-mismatch", f"keys {shown(inputs[1].dims)} and values {shown(inputs[2].dims)} must be equal"
+            )
+        if query[-1] % self.num_heads:
+            raise Refusal(
+                "groups-do-not-divide",
+                f"the width (={query[-1]}) must be divisible by num_heads (={self.num_heads})",
+                "num_heads",
+            )
+        return (inputs[0],)
+
+    def parameters(self, inputs: Inputs) -> ParameterShapes:
+        width = inputs[0].dims[-1]
+        weights = {"in_proj_weight": (3 * width, width), "out_proj.weight": (width, width)}
+        return weights | {"in_proj_bias": (3 * width,), "out_proj.bias": (width,)} if self.bias else weights
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        queries, width = inputs[0].dims
+        keys = inputs[-1].dims[0]
+        put_out = 2 * queries * width + 2 * keys * width  # q, k, v and the result
+        projections = Cost(
+            multiply_adds=put_out * width,
+            bias_additions=put_out if self.bias else 0,
+            activations=put_out,
+        )
+        one_sample = projections + _attention(
+            self.num_heads, queries, keys, width // self.num_heads, width // self.num_heads
+        )
+        return one_sample * inputs[0].samples
+
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        forward = self.cost(inputs, outputs)
+        width = inputs[0].dims[-1]
+        outward = inputs[0].numel * width  # the projection out, whose input always needs a gradient
+        inward = forward.activations * width - outward
+        inside = forward.multiply_adds - inward - outward
+        times = int(input_gradient) + int(weight_gradient)
+        return Cost(
+            multiply_adds=2 * inside + (1 + int(weight_gradient)) * outward + times * inward,
+            bias_additions=forward.bias_additions if weight_gradient else 0,
+        )
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from archprof.operators import modules
+
+        return modules.MultiHeadAttention(inputs[0].dims[-1], self.num_heads, self.bias)

@@ -1,0 +1,276 @@
+"""Pools over images. Costs count only elements inside the input: windows at the border are smaller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from archprof.cost import Cost
+from archprof.errors import Refusal
+from archprof.operators.base import (
+    WHOLE,
+    Flag,
+    Inputs,
+    Integer,
+    Integers,
+    Kind,
+    Number,
+    Operator,
+    Optional,
+    Window,
+    register,
+    shown,
+)
+from archprof.operators.convolution import extents_text, require_map, strides_text
+from archprof.shape import Shape
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from torch import nn
+
+
+class _Pool(Operator, frozen=True, kw_only=True):
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] | None = None  # None: the kernel's size
+    ceil_mode: bool = False
+
+    def steps(self) -> tuple[int, ...]:
+        return self.stride or self.kernel_size
+
+    def pads(self) -> tuple[int, ...]:
+        return (0, 0)
+
+    def dilations(self) -> tuple[int, ...]:
+        return (1, 1)
+
+    def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
+        shape = require_map(self.op, inputs, 2)
+        padded = [size + 2 * pad for size, pad in zip(shape.dims[1:], self.pads(), strict=True)]
+        extents = [d * (k - 1) + 1 for d, k in zip(self.dilations(), self.kernel_size, strict=True)]
+        sizes = []
+        for size, pad, whole, extent, step in zip(
+            shape.dims[1:], self.pads(), padded, extents, self.steps(), strict=True
+        ):
+            out = (whole - extent + (step - 1 if self.ceil_mode else 0)) // step + 1
+            if self.ceil_mode and (out - 1) * step >= size + pad:
+                out -= 1  # torch: the last window must start inside the input or its left padding
+            if out < 1:
+                raise Refusal(
+                    "kernel-too-large",
+                    f"kernel_size {extents_text(self.kernel_size)} is larger than its padded input "
+                    f"{extents_text(tuple(padded))}",
+                    "kernel_size",
+                )
+            sizes.append(out)
+        return (shape.with_dims(shape.dims[0], *sizes),)
+
+    def counted(self, inputs: Inputs, outputs: Inputs) -> int:
+        """The elements inside the input of all windows together."""
+        inside = 1
+        for size, out, kernel, step, pad, dilation in zip(
+            inputs[0].dims[1:], outputs[0].dims[1:], self.kernel_size, self.steps(), self.pads(), self.dilations(),
+            strict=True,
+        ):  # fmt: skip
+            inside *= sum(
+                0 <= start + tap * dilation < size
+                for start in range(-pad, out * step - pad, step)
+                for tap in range(kernel)
+            )
+        return inside * inputs[0].dims[0] * inputs[0].samples
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> Window:
+        extents = tuple(d * (k - 1) + 1 for d, k in zip(self.dilations(), self.kernel_size, strict=True))
+        return Window(extents, self.steps(), self.pads())
+
+    def kernel(self, inputs: Inputs) -> str:
+        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0]}, {strides_text(self.steps())}"
+
+
+class _PaddedPool(_Pool, frozen=True, kw_only=True):
+    padding: tuple[int, ...] = (0, 0)
+
+    def pads(self) -> tuple[int, ...]:
+        return self.padding
+
+    def validate(self) -> None:
+        # torch's rule
+        for pad, kernel in zip(self.padding, self.kernel_size, strict=True):
+            if pad > kernel // 2:
+                raise Refusal(
+                    "padding-too-large", f"padding (={pad}) must be at most half of kernel_size (={kernel})", "padding"
+                )
+
+
+_WINDOW: dict[str, Kind] = {
+    "kernel_size": Integers(2, 1),
+    "stride": Optional(Integers(2, 1)),
+    "ceil_mode": Flag(),
+}
+
+
+@register("max_pool2d", **_WINDOW, padding=Integers(2, 0), dilation=Integers(2, 1))
+class MaxPool2d(_PaddedPool, frozen=True, kw_only=True):
+    """The greatest of each window: k - 1 comparisons for k elements. ceil_mode follows torch's clip rule."""
+
+    dilation: tuple[int, ...] = (1, 1)
+
+    def dilations(self) -> tuple[int, ...]:
+        return self.dilation
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        return Cost(comparisons=self.counted(inputs, outputs) - outputs[0].numel)
+
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        return Cost(additions=outputs[0].numel if input_gradient else 0)  # each gradient to its greatest element
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from torch import nn
+
+        return nn.MaxPool2d(self.kernel_size, self.stride, self.padding, self.dilation, ceil_mode=self.ceil_mode)
+
+
+@register(
+    "avg_pool2d", **_WINDOW, padding=Integers(2, 0), count_include_pad=Flag(), divisor_override=Optional(Integer(1))
+)
+class AvgPool2d(_PaddedPool, frozen=True, kw_only=True):
+    """The mean of each window: k - 1 additions and a division for k elements.
+
+    `count_include_pad` divides by the padded window's size, `divisor_override` by a number of one's own.
+    """
+
+    count_include_pad: bool = True
+    divisor_override: int | None = None
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        out = outputs[0].numel
+        return Cost(additions=self.counted(inputs, outputs) - out, divisions=out)
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from torch import nn
+
+        return nn.AvgPool2d(
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+
+@register("lp_pool2d", norm_type=Number(1), **_WINDOW)
+class LPPool2d(_Pool, frozen=True, kw_only=True):
+    """(sum |x|^p)^(1/p) of each window, p being `norm_type`: a power an element and one an output, k - 1 additions."""
+
+    norm_type: float
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        inside, out = self.counted(inputs, outputs), outputs[0].numel
+        return Cost(special=inside + out, additions=inside - out)
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from torch import nn
+
+        return nn.LPPool2d(self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+
+class OutputSize(Kind):
+    """One integer, or two, either null for the input's own size; kept as a pair."""
+
+    def check(self, value: Any) -> tuple[int | None, ...]:
+        items = value if isinstance(value, (list, tuple)) else (value, value)
+        if len(items) != 2:
+            raise Refusal("wrong-length", f"must be one integer or 2, not {len(items)}: {shown(value)}")
+        return tuple(None if item is None else Integer(1).check(item) for item in items)
+
+    def json_schema(self) -> dict[str, Any]:
+        item = {"type": ["integer", "null"], "minimum": 1}
+        return {"anyOf": [item, {"type": "array", "items": item, "minItems": 2, "maxItems": 2}]}
+
+
+class _AdaptivePool(Operator, frozen=True, kw_only=True):
+    output_size: tuple[int | None, ...]
+
+    def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
+        shape = require_map(self.op, inputs, 2)
+        sizes = [size if out is None else out for size, out in zip(shape.dims[1:], self.output_size, strict=True)]
+        return (shape.with_dims(shape.dims[0], *sizes),)
+
+    def windows(self, inputs: Inputs, outputs: Inputs) -> Iterator[list[tuple[int, int]]]:
+        """Start and end of each window, a spatial dimension each, as torch has them."""
+        for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True):
+            yield [(index * size // out, -(-(index + 1) * size // out)) for index in range(out)]
+
+    def counted(self, inputs: Inputs, outputs: Inputs) -> int:
+        """The elements of all windows together."""
+        sums = (sum(end - start for start, end in windows) for windows in self.windows(inputs, outputs))
+        return math.prod(sums) * inputs[0].dims[0] * inputs[0].samples
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> Window | str:
+        if outputs[0].dims[1:] == (1, 1):
+            return WHOLE
+        from fractions import Fraction
+
+        size = tuple(max(end - start for start, end in windows) for windows in self.windows(inputs, outputs))
+        strides = (Fraction(size, out) for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True))
+        return Window(size, tuple(strides), (0, 0))
+
+
+@register("adaptive_avg_pool2d", output_size=OutputSize())
+class AdaptiveAvgPool2d(_AdaptivePool, frozen=True, kw_only=True):
+    """Mean pool to an output of a given size: k - 1 additions and a division for k elements."""
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        out = outputs[0].numel
+        return Cost(additions=self.counted(inputs, outputs) - out, divisions=out, fvcore=inputs[0].numel)
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from torch import nn
+
+        return nn.AdaptiveAvgPool2d(self.output_size)
+
+
+@register("adaptive_max_pool2d", output_size=OutputSize())
+class AdaptiveMaxPool2d(_AdaptivePool, frozen=True, kw_only=True):
+    """Max pool to an output of a given size: k - 1 comparisons for k elements."""
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        return Cost(comparisons=self.counted(inputs, outputs) - outputs[0].numel)
+
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        return Cost(additions=outputs[0].numel if input_gradient else 0)
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from torch import nn
+
+        return nn.AdaptiveMaxPool2d(self.output_size)
+
+
+@register("roi_pool", output_size=Integers(2, 1), regions=Integer(1))
+class RoiPool(Operator, frozen=True, kw_only=True):
+    """Max pool of `regions` regions of one map to one size (Girshick 2015): each becomes a sample of its own.
+
+    What a region costs hangs on its size; the whole map is counted for each, an upper bound. The built module pools
+    a fixed grid of overlapping regions, so that it needs no second input.
+    """
+
+    output_size: tuple[int, ...]
+    regions: int
+
+    def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
+        shape = require_map(self.op, inputs, 2)
+        return (Shape((shape.dims[0], *self.output_size), shape.samples * self.regions, shape.dtype),)
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        one = AdaptiveMaxPool2d(output_size=self.output_size)
+        return one.cost(inputs, one.infer(inputs)) * self.regions
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> str:
+        return WHOLE
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from archprof.operators import modules
+
+        return modules.RoiPool(self.output_size, self.regions)
