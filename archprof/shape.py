@@ -34,9 +34,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """As papers print it: channels last, fewer than three dimensions padded with 1 on the left."""
-        if len(self.dims) >= 3:
-            ordered = (*self.dims[1:], self.dims[0])
-        else:
-            ordered = (1,) * (3 - len(self.dims)) + self.dims
+        is_map = len(self.dims) >= 3
+        ordered = (*self.dims[1:], self.dims[0]) if is_map else (1,) * (3 - len(self.dims)) + self.dims
         text = "x".join(map(str, ordered))
         return text if self.samples == 1 else f"{self.samples} x {text}"

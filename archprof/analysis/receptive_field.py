@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from archprof.graph import Graph, Node
-from archprof.operators.base import WHOLE, Window
+from archprof.operators.base import NOTHING, WHOLE, Window
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -57,6 +57,8 @@ def _input_field(dims: tuple[int, ...]) -> Field:
 def _seen_through(graph: Graph, node: Node, fields: list[Field | None]) -> Field | None:
     before = _union(node, [fields[value.node] for value in node.inputs])
     window = node.operator.window(node.input_shapes, node.output_shapes)
+    if window == NOTHING:
+        return None
     if not isinstance(window, Window):
         return _whole(before.extent) if before is not None and window == WHOLE else before
     if before is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from archprof.errors import UsageError
 from archprof.graph import Graph
+from archprof.operators import listed, nearest
 from archprof.shape import Shape
 from archprof.spec import MAX_NODES, Expansion, expand_partly
 from archprof.spec.document import Document, Variant
@@ -97,3 +98,21 @@ def graph_of(made: Expansion) -> Graph:
     if made.mistakes:
         raise SpecError(made.mistakes)
     return made.graph
+
+
+def fold_depth(given: str | None, own: int | None) -> int | None:
+    """The depth that `--fold` asks for; None shows every node. Raises UsageError."""
+    if given is None:
+        return own
+    if given == "all":
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 10):
+        raise UsageError(f"--fold {given}: write a depth of the node paths, as 1, or all")
+    return int(given)
+
+
+def one_of(given: str, known: Collection[str], what: str) -> None:
+    """Refuse a word that is none of those known. Raises UsageError with the nearest."""
+    if given not in known:
+        close = nearest(given, known)
+        raise UsageError(f"unknown {what} {given}: " + (f"did you mean {close}?" if close else f"take {listed(known)}"))

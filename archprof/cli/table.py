@@ -19,9 +19,9 @@ from archprof.cli.common import (
     SetOption,
     SpecArgument,
     expansion,
+    fold_depth,
     graph_of,
 )
-from archprof.errors import UsageError
 from archprof.report import FORMATS, Surface, render, surface_of, write_output
 from archprof.spec import MAX_NODES, find_spec
 from archprof.spec.document import Document, Variant
@@ -74,17 +74,6 @@ def table(
         write_output(text, output)
     if made.mistakes:
         raise SpecError(made.mistakes)
-
-
-def fold_depth(given: str | None, own: int | None) -> int | None:
-    """The depth that `--fold` asks for; None shows every node. Raises UsageError."""
-    if given is None:
-        return own
-    if given == "all":
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) < 10):
-        raise UsageError(f"--fold {given}: write a depth of the node paths, as 1, or all")
-    return int(given)
 
 
 def names(given: str | None) -> list[str] | None:

@@ -211,6 +211,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 WHOLE = "whole"  # an output that sees all of its input
+NOTHING = "nothing"  # an output that sees none of its input: a constant
 POINTWISE = None  # an output position that sees the same position of its input
 
 
@@ -225,7 +226,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     op: ClassVar[str] = ""
     arity: ClassVar[tuple[int, int | None]] = (1, 1)  # fewest and most inputs; None: any number
     view: ClassVar[bool] = False  # its output shares the input's memory, nothing is moved
-    takes_indices: ClassVar[bool] = False  # its inputs are integers
+    takes: ClassVar[str] = "float"  # the dtype of its inputs: float, int64, or any one
     depth: ClassVar[int] = 0  # weight layers it counts as in "a 19-layer net"
     fields: ClassVar[Mapping[str, Kind]] = {}
 
@@ -243,10 +244,11 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
         if len({shape.samples for shape in inputs}) > 1:
             counts = listed_and(str(shape.samples) for shape in inputs)
             raise Refusal("mixed-samples", f"its inputs stand for {counts} samples a network input: they must be equal")
+        wanted = inputs[0].dtype if self.takes == "any" and inputs else self.takes
         for shape in inputs:
-            if (shape.dtype == "float") == self.takes_indices:
-                wanted = "indices (int64)" if self.takes_indices else "numbers (float)"
-                raise Refusal("wrong-dtype", f"{self.op} takes {wanted}, not {shape.dtype}")
+            if shape.dtype != wanted:
+                names = {"float": "numbers (float)", "int64": "indices (int64)"}
+                raise Refusal("wrong-dtype", f"{self.op} takes {names.get(wanted, wanted)}, not {shape.dtype}")
         return self.infer(inputs)
 
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
@@ -290,7 +292,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
         return Cost(multiplications=sum(shape.numel for shape in inputs) * times)
 
     def window(self, inputs: Inputs, outputs: Inputs) -> Window | str | None:
-        """The receptive field's step: a Window, WHOLE or POINTWISE."""
+        """The receptive field's step: a Window, WHOLE, NOTHING or POINTWISE."""
         return POINTWISE
 
     def kernel(self, inputs: Inputs) -> str:
@@ -353,7 +355,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word closest to a misspelt one, or None where none is close."""
     import difflib  # only a mistake pays for it
 
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    found = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     return found[0] if found else None
 
 

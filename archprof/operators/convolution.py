@@ -201,11 +201,11 @@ class ConvTranspose2d(Operator, frozen=True, kw_only=True):
     depth: ClassVar[int] = 1
 
     out_channels: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1)
-    padding: tuple[int, ...] = (0, 0)
-    output_padding: tuple[int, ...] = (0, 0)
-    dilation: tuple[int, ...] = (1, 1)
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    output_padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     bias: bool = True
 
@@ -232,7 +232,7 @@ class ConvTranspose2d(Operator, frozen=True, kw_only=True):
                 self.kernel_size,
                 self.output_padding,
                 strict=True,
-            )  # fmt: skip
+            )
         )
         if min(sizes) < 1:
             raise Refusal(

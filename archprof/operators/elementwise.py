@@ -97,6 +97,8 @@ class _Nothing(Operator, frozen=True, kw_only=True):
 class Identity(_Nothing, frozen=True, kw_only=True):
     """Its input."""
 
+    takes: ClassVar[str] = "any"
+
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
 

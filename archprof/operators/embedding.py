@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Embedding(Operator, frozen=True, kw_only=True):
     """A row of a table for each index: (...) of int64 to (..., embedding_dim). Looking up computes nothing."""
 
-    takes_indices: ClassVar[bool] = True
+    takes: ClassVar[str] = "int64"
 
     num_embeddings: int
     embedding_dim: int

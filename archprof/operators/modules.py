@@ -74,7 +74,8 @@ class Maxout(nn.Linear):
         self.pool_size = pool_size
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).unflatten(-1, (-1, self.pool_size)).amax(-1)
+        pieces = super().forward(x)
+        return pieces.reshape(*pieces.shape[:-1], -1, self.pool_size).amax(-1)
 
 
 class Matmul(nn.Module):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
-from archprof.operators.base import WHOLE, Choice, Inputs, Integers, Operator, ParameterShapes, register
+from archprof.operators.base import NOTHING, Choice, Inputs, Integers, Operator, ParameterShapes, register
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ class Parameter(Operator, frozen=True, kw_only=True):
 
     It takes one input for its batch alone. `init` is what it starts as.
     """
+
+    takes: ClassVar[str] = "any"
+    view: ClassVar[bool] = True
 
     shape: tuple[int, ...]
     init: str = "zeros"
@@ -32,7 +35,7 @@ class Parameter(Operator, frozen=True, kw_only=True):
         return Cost(additions=outputs[0].numel)  # gradients of all samples are added up
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
-        return WHOLE
+        return NOTHING
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

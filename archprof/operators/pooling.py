@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from archprof.cost import Cost
@@ -31,18 +30,38 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def floor_sum(count: int, slope: int, offset: int, divisor: int) -> int:
+    """The sum of (slope i + offset) // divisor for i from 0 to count - 1, by the Euclidean algorithm."""
+    total = 0
+    while True:
+        total += slope // divisor * (count * (count - 1) // 2) + offset // divisor * count
+        slope, offset = slope % divisor, offset % divisor
+        count, offset = divmod(slope * count + offset, divisor)
+        if count == 0:
+            return total
+        slope, divisor = divisor, slope
+
+
+def taps_below(limit: int, windows: int, step: int, taps: int, dilation: int) -> int:
+    """How many taps of all windows lie before `limit`, window w having its tap t at w step + t dilation."""
+    full = min(max(-(-(limit - (taps - 1) * dilation) // step), 0), windows)  # windows with all taps before it
+    some = min(max(-(-limit // step), 0), windows)  # windows with any
+    cut = floor_sum(some - full, step, limit - (some - 1) * step + dilation - 1, dilation)
+    return full * taps + cut
+
+
 class _Pool(Operator, frozen=True, kw_only=True):
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] | None = None  # None: the kernel's size
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int] | None = None  # None: the kernel's size
     ceil_mode: bool = False
 
-    def steps(self) -> tuple[int, ...]:
+    def steps(self) -> tuple[int, int]:
         return self.stride or self.kernel_size
 
-    def pads(self) -> tuple[int, ...]:
+    def pads(self) -> tuple[int, int]:
         return (0, 0)
 
-    def dilations(self) -> tuple[int, ...]:
+    def dilations(self) -> tuple[int, int]:
         return (1, 1)
 
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
@@ -66,19 +85,22 @@ class _Pool(Operator, frozen=True, kw_only=True):
             sizes.append(out)
         return (shape.with_dims(shape.dims[0], *sizes),)
 
-    def counted(self, inputs: Inputs, outputs: Inputs) -> int:
-        """The elements inside the input of all windows together."""
-        inside = 1
+    def counted(self, inputs: Inputs, outputs: Inputs) -> tuple[int, int]:
+        """The elements inside the input of all windows together, and the windows that have any."""
+        elements = windows = inputs[0].dims[0] * inputs[0].samples
         for size, out, kernel, step, pad, dilation in zip(
-            inputs[0].dims[1:], outputs[0].dims[1:], self.kernel_size, self.steps(), self.pads(), self.dilations(),
+            inputs[0].dims[1:],
+            outputs[0].dims[1:],
+            self.kernel_size,
+            self.steps(),
+            self.pads(),
+            self.dilations(),
             strict=True,
-        ):  # fmt: skip
-            inside *= sum(
-                0 <= start + tap * dilation < size
-                for start in range(-pad, out * step - pad, step)
-                for tap in range(kernel)
-            )
-        return inside * inputs[0].dims[0] * inputs[0].samples
+        ):
+            inside = taps_below(size + pad, out, step, kernel, dilation) - taps_below(pad, out, step, kernel, dilation)
+            elements *= inside
+            windows *= inside if size < dilation else out  # taps further apart than the input is long: one or none
+        return elements, windows
 
     def window(self, inputs: Inputs, outputs: Inputs) -> Window:
         extents = tuple(d * (k - 1) + 1 for d, k in zip(self.dilations(), self.kernel_size, strict=True))
@@ -89,9 +111,9 @@ class _Pool(Operator, frozen=True, kw_only=True):
 
 
 class _PaddedPool(_Pool, frozen=True, kw_only=True):
-    padding: tuple[int, ...] = (0, 0)
+    padding: tuple[int, int] = (0, 0)
 
-    def pads(self) -> tuple[int, ...]:
+    def pads(self) -> tuple[int, int]:
         return self.padding
 
     def validate(self) -> None:
@@ -114,13 +136,14 @@ _WINDOW: dict[str, Kind] = {
 class MaxPool2d(_PaddedPool, frozen=True, kw_only=True):
     """The greatest of each window: k - 1 comparisons for k elements. ceil_mode follows torch's clip rule."""
 
-    dilation: tuple[int, ...] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
 
-    def dilations(self) -> tuple[int, ...]:
+    def dilations(self) -> tuple[int, int]:
         return self.dilation
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
-        return Cost(comparisons=self.counted(inputs, outputs) - outputs[0].numel)
+        elements, windows = self.counted(inputs, outputs)
+        return Cost(comparisons=elements - windows)
 
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
         return Cost(additions=outputs[0].numel if input_gradient else 0)  # each gradient to its greatest element
@@ -144,8 +167,12 @@ class AvgPool2d(_PaddedPool, frozen=True, kw_only=True):
     divisor_override: int | None = None
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
-        out = outputs[0].numel
-        return Cost(additions=self.counted(inputs, outputs) - out, divisions=out)
+        elements, windows = self.counted(inputs, outputs)
+        return Cost(additions=elements - windows, divisions=windows)
+
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        elements, windows = self.counted(inputs, outputs)
+        return Cost(additions=elements, divisions=windows) if input_gradient else Cost()
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -162,13 +189,16 @@ class AvgPool2d(_PaddedPool, frozen=True, kw_only=True):
 
 @register("lp_pool2d", norm_type=Number(1), **_WINDOW)
 class LPPool2d(_Pool, frozen=True, kw_only=True):
-    """(sum |x|^p)^(1/p) of each window, p being `norm_type`: a power an element and one an output, k - 1 additions."""
+    """(sum x^p)^(1/p) of each window, p being `norm_type`: a power an element and one an output, k - 1 additions.
+
+    In torch a window that ceil_mode cuts off at the border is scaled up to the whole kernel.
+    """
 
     norm_type: float
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
-        inside, out = self.counted(inputs, outputs), outputs[0].numel
-        return Cost(special=inside + out, additions=inside - out)
+        elements, windows = self.counted(inputs, outputs)
+        return Cost(special=elements + windows, additions=elements - windows)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -198,25 +228,25 @@ class _AdaptivePool(Operator, frozen=True, kw_only=True):
         sizes = [size if out is None else out for size, out in zip(shape.dims[1:], self.output_size, strict=True)]
         return (shape.with_dims(shape.dims[0], *sizes),)
 
-    def windows(self, inputs: Inputs, outputs: Inputs) -> Iterator[list[tuple[int, int]]]:
-        """Start and end of each window, a spatial dimension each, as torch has them."""
-        for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True):
-            yield [(index * size // out, -(-(index + 1) * size // out)) for index in range(out)]
-
     def counted(self, inputs: Inputs, outputs: Inputs) -> int:
-        """The elements of all windows together."""
-        sums = (sum(end - start for start, end in windows) for windows in self.windows(inputs, outputs))
-        return math.prod(sums) * inputs[0].dims[0] * inputs[0].samples
+        """The elements of all windows together: window i of m over n is [floor(i n / m), ceil((i + 1) n / m))."""
+        elements = inputs[0].dims[0] * inputs[0].samples
+        for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True):
+            # neighbours share the element in which their border falls, unless it falls between two
+            elements *= size + out - math.gcd(size, out)
+        return elements
 
     def window(self, inputs: Inputs, outputs: Inputs) -> Window | str:
         if outputs[0].dims[1:] == (1, 1):
             return WHOLE
         from fractions import Fraction
 
-        size = tuple(max(end - start for start, end in windows) for windows in self.windows(inputs, outputs))
-        strides = (Fraction(size, out) for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True))
-        return Window(size, tuple(strides), (0, 0))
-
+        strides = tuple(Fraction(size, out) for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True))
+        # the widest window starts as far as can be inside an element
+        widest = tuple(
+            -(-(stride.numerator + stride.denominator - 1) // stride.denominator) for stride in strides
+        )
+        return Window(widest, strides, (0, 0))
 
 @register("adaptive_avg_pool2d", output_size=OutputSize())
 class AdaptiveAvgPool2d(_AdaptivePool, frozen=True, kw_only=True):
@@ -252,8 +282,9 @@ class AdaptiveMaxPool2d(_AdaptivePool, frozen=True, kw_only=True):
 class RoiPool(Operator, frozen=True, kw_only=True):
     """Max pool of `regions` regions of one map to one size (Girshick 2015): each becomes a sample of its own.
 
-    What a region costs hangs on its size; the whole map is counted for each, an upper bound. The built module pools
-    a fixed grid of overlapping regions, so that it needs no second input.
+    What a region costs hangs on its size; the whole map is counted for each, an upper bound (of comparisons, which
+    no convention counts). The built module pools a fixed grid of overlapping regions, so that it needs no second
+    input.
     """
 
     output_size: tuple[int, ...]
@@ -273,4 +304,4 @@ class RoiPool(Operator, frozen=True, kw_only=True):
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
 
-        return modules.RoiPool(self.output_size, self.regions)
+        return modules.RoiPool(self.output_size, self.regions, inputs[0].dims[1:])

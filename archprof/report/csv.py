@@ -6,7 +6,7 @@ import csv
 import io
 
 from archprof.analysis.table import AtLeast
-from archprof.report.layout import Layout, Line
+from archprof.report.layout import Layout, TableLine
 from archprof.report.output import Surface
 
 
@@ -14,7 +14,7 @@ def render(layout: Layout, surface: Surface) -> str:
     """Header, a line a row, the total last. An exact cell is empty where the printed one says "not counted"."""
     counted = [column.count is not None and column.form != "share" for column in layout.table.columns]
 
-    def fields(line: Line) -> list[str | int]:
+    def fields(line: TableLine) -> list[str | int]:
         found: list[str | int] = []
         for text, cell, has_exact in zip(line.cells, line.row.cells, counted, strict=True):
             found.append(text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from archprof.analysis.analysis import Totals
 from archprof.analysis.table import AtLeast, Cell, Share
-from archprof.report.layout import Layout, Line
+from archprof.report.layout import Layout, TableLine
 from archprof.report.output import Surface
 from archprof.shape import Shape
 
@@ -68,7 +68,7 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _row(layout: Layout, line: Line) -> dict[str, Any]:
+def _row(layout: Layout, line: TableLine) -> dict[str, Any]:
     row = line.row
     cells = zip(layout.table.columns, line.cells, row.cells, strict=True)
     return {

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import msgspec
-
 from archprof.analysis.numbers import BYTE_UNITS, ColumnStyle, Style, column_style, decimal_text, percentages
 from archprof.analysis.numbers import exact as exact_text
 from archprof.analysis.table import AtLeast, Cell, Column, Row, Share, Table
 from archprof.operators.base import shown
+from archprof.report.sheet import Line, Sheet
 from archprof.shape import Shape
 
 NOT_COUNTED = "not counted"
 _SHARE_DECIMALS = 1
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """A row of the table, its cells printed."""
+class TableLine(Line, frozen=True, kw_only=True):
+    """A printed row of a Table, and the row it was."""
 
     row: Row
-    cells: tuple[str, ...]
 
 
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """A table in words: what remains is to set it out."""
+class Layout(Sheet, frozen=True, kw_only=True):
+    """A Table in words, with the Table itself for the formats that programs read."""
 
     table: Table
-    title: str
-    headers: tuple[str, ...]
-    right: tuple[bool, ...]  # a column each: whether it is aligned on the right
-    lines: tuple[Line, ...]  # without the total
-    total: Line
-    caption: tuple[str, ...]
+    lines: tuple[TableLine, ...]
+    total: TableLine
 
 
 def lay_out(
@@ -50,7 +44,10 @@ def lay_out(
         printer = _Printer(column, [row.cells[place] for row in rows], rows, styles or {}, exact, data)
         headers.append(column.name if data else printer.header())
         columns.append(printer.cells())
-    lines = tuple(Line(row, cells) for row, cells in zip(rows, zip(*columns, strict=True), strict=True))
+    lines = tuple(
+        TableLine(row=row, kind=row.kind, cells=cells)
+        for row, cells in zip(rows, zip(*columns, strict=True), strict=True)
+    )
     graph = table.analysis.graph
     return Layout(
         table=table,

@@ -5,24 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from archprof.report.layout import Layout
 from archprof.report.output import Surface
+from archprof.report.sheet import Sheet
 
 # what Markdown reads as more than itself: an underscore only at the edge of a word, < and [ only in a tag or link
 _SPECIAL = re.compile(r"[\\|*`~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|<(?=[A-Za-z/!?])|\[(?=[^\]]*\][(\[])")
 
 
-def render(layout: Layout, surface: Surface) -> str:
+def render(sheet: Sheet, surface: Surface) -> str:
     """Title, table and the caption as a list; the cells padded, so that the text reads as a table too."""
-    rows = [
-        [_escaped(cell) for cell in cells]
-        for cells in (layout.headers, *(line.cells for line in (*layout.lines, layout.total)))
-    ]
+    rows = [[_escaped(cell) for cell in cells] for cells in (sheet.headers, *(line.cells for line in sheet.all_lines))]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    ruler = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, layout.right, strict=True)]
-    lines = [_line(cells, widths, layout.right) for cells in (rows[0], ruler, *rows[1:])]
-    caption = [f"- {_escaped(text)}" for text in layout.caption]
-    return "\n".join((f"**{_escaped(layout.title)}**", "", *lines, "", *caption)) + "\n"
+    ruler = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, sheet.right, strict=True)]
+    lines = [_line(cells, widths, sheet.right) for cells in (rows[0], ruler, *rows[1:])]
+    caption = [f"- {_escaped(text)}" for text in sheet.caption]
+    ending = ("", *caption) if caption else ()
+    return "\n".join((f"**{_escaped(sheet.title)}**", "", *lines, *ending)) + "\n"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from archprof.report.layout import Layout, Line
 from archprof.report.output import Surface
+from archprof.report.sheet import Line, Sheet
 
 _GAP = "  "
 _NARROWEST = 6  # columns that a cell is wrapped to at the narrowest
 _BREAK = re.compile(r"(?<=[ .,\-_/])|(?<=[0-9]x)")  # where a text may be broken: behind a space, dot, 224x
 
 
-def render(layout: Layout, surface: Surface) -> str:
+def render(sheet: Sheet, surface: Surface) -> str:
     """The table as text that ends in a newline. Without a width (a pipe) no line is wrapped."""
-    columns = list(zip(layout.headers, *(line.cells for line in layout.lines), layout.total.cells, strict=True))
-    widths = _fitted(columns, layout.right, surface.width)
+    columns = list(zip(sheet.headers, *(line.cells for line in sheet.all_lines), strict=True))
+    widths = _fitted(columns, sheet.right, surface.width)
     across = sum(widths) + len(_GAP) * (len(widths) - 1)
     rule = ("─" if surface.unicode else "-") * across
     strong, plain = ("\x1b[1m", "\x1b[0m") if surface.colour else ("", "")
@@ -27,19 +27,21 @@ def render(layout: Layout, surface: Surface) -> str:
     def bold(lines: Iterable[str]) -> Iterator[str]:
         return (f"{strong}{line}{plain}" for line in lines)
 
-    out = [*bold(_wrapped(layout.title, surface.width)), ""]
-    out.extend(bold(_set(layout.headers, widths, layout.right)))
+    out = [*bold(_wrapped(sheet.title, surface.width)), ""]
+    out.extend(bold(_set(sheet.headers, widths, sheet.right)))
     out.append(rule)
     before: Line | None = None
-    for line in layout.lines:
-        if before is not None and "subtotal" in (before.row.kind, line.row.kind):
+    for line in sheet.lines:
+        if before is not None and "subtotal" in (before.kind, line.kind):
             out.append(rule)
-        out.extend(_set(line.cells, widths, layout.right))
+        out.extend(_set(line.cells, widths, sheet.right))
         before = line
-    out.append(rule)
-    out.extend(bold(_set(layout.total.cells, widths, layout.right)))
-    out.append("")
-    for text in layout.caption:
+    if sheet.total is not None:
+        out.append(rule)
+        out.extend(bold(_set(sheet.total.cells, widths, sheet.right)))
+    if sheet.caption:
+        out.append("")
+    for text in sheet.caption:
         out.extend(_wrapped(text, surface.width))
     return "\n".join(out) + "\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -16,13 +17,21 @@ from archprof.spec.document import Block, Document, InputSpec, Layer, Variant
 from archprof.spec.errors import Mistake, SpecError
 from archprof.spec.expressions import ExpressionError
 from archprof.spec.expressions import parse as parse_expression
-from archprof.spec.parse import check_argument, is_expression
+from archprof.spec.parse import (
+    advised,
+    check_argument,
+    expression_source,
+    is_expression,
+    mentioned,
+    parameter_hint,
+)
 from archprof.spec.reader import Mapping as TreeMapping
 from archprof.spec.reader import Scalar, Tree, plain
 from archprof.spec.reader import Sequence as TreeSequence
 
 MAX_NODES = 200_000
 MAX_DEPTH = 50
+STEPS_PER_NODE = 5  # layers that are absent and blocks around blocks take steps, and make no node
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -67,15 +76,25 @@ class _Frame(msgspec.Struct, kw_only=True):
     sharing: tuple[tuple[str, str], ...]  # (own path, path whose parameters it uses), outermost first
 
 
+class _Call(msgspec.Struct, frozen=True):
+    """An operator that a layer asks for, its field values, and where each was written."""
+
+    op: str
+    values: dict[str, Any]
+    written: dict[str, Tree]
+    label: str
+
+
 class _Expander:
     def __init__(self, document: Document, max_nodes: int) -> None:
         self.document = document
         self.max_nodes = max_nodes
         self.nodes: list[Node] = []
+        self.uses: list[tuple[Layer, ...]] = []  # the layers whose blocks led to each node
         self.paths: dict[str, Values] = {}  # what every path stands for
         self.indices: dict[str, int] = {}  # a node's index by its path
         self.mistakes: dict[tuple[int, int], Mistake] = {}
-        self.absent: list[tuple[Layer, Values]] = []
+        self.absent: dict[str, tuple[Layer, Values]] = {}  # by path: layers that are not there, and what they took
         self.steps = 0
         self.file_names: dict[str, Any] = {}
         self.operators: dict[Any, Operator] = {}
@@ -101,9 +120,10 @@ class _Expander:
     ) -> Any:
         """A tree with its expressions evaluated. `entering` is what `in_channels` speaks of."""
         if isinstance(tree, Scalar):
-            if not is_expression(tree):
+            source = expression_source(tree)
+            if source is None:
                 return tree.value
-            expression = parse_expression(tree.value[1:])
+            expression = parse_expression(source)
             uses = frame.uses if frame else ()
             if "in_channels" in expression.names:
                 names = {**names, "in_channels": self.in_channels(entering or (), tree, what, uses)}
@@ -142,9 +162,7 @@ class _Expander:
         names: dict[str, Any] = {}
         for name in given:
             if name not in document.parameters:
-                close = nearest(name, document.parameters)
-                has = f"it has {listed_and(document.parameters)}" if document.parameters else "it has none"
-                hint = f": did you mean {close}?" if close else f"; {has}"
+                hint = parameter_hint(name, document.parameters)
                 self.mistakes[(0, len(self.mistakes))] = Mistake(
                     document.file, 0, 0, f"the file has no parameter {name}{hint}", "unknown-parameter"
                 )
@@ -194,21 +212,25 @@ class _Expander:
         try:
             return Integer(1).check(value)
         except Refusal as refusal:
-            self.add(place, refusal.code, f"{what} {refusal.message}")
+            self.add(place, refusal.code, f"{what} {advised(refusal, place)}")
             raise _Stop from None
 
-    def put(self, node: Node) -> Value:
+    def put(self, node: Node, uses: tuple[Layer, ...] = ()) -> Value:
         index = len(self.nodes)
         self.nodes.append(node)
+        self.uses.append(uses)
         self.indices[node.path] = index
         return Value(index)
 
     # --- the walk
 
-    def step(self, count: int = 1) -> None:
-        self.steps += count
-        if len(self.nodes) > self.max_nodes or self.steps > 10 * self.max_nodes:
-            raise _TooLarge
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps > STEPS_PER_NODE * self.max_nodes:
+            raise _TooLarge(
+                f"the network takes more than {STEPS_PER_NODE * self.max_nodes:,} steps to expand "
+                "(a layer that is absent is one too): --max-nodes raises the limit"
+            )
 
     def layers(self, layers: Iterable[Layer], frame: _Frame) -> Values:
         """Expand a list; what its last layer puts out."""
@@ -259,7 +281,7 @@ class _Expander:
     def stand_aside(self, layer: Layer, frame: _Frame, previous: Values | None) -> Values:
         """An absent layer's name stands for its first input."""
         taken = self.source(layer, frame, previous, {**frame.names, "index": 0, "item": None}, previous)
-        self.absent.append((layer, taken))
+        self.absent[frame.prefix + layer.name] = (layer, taken)
         return taken[:1]
 
     def first_source(self, layer: Layer, frame: _Frame, previous: Values | None) -> Values:
@@ -273,7 +295,7 @@ class _Expander:
             try:
                 items = range(Integer(0).check(value))
             except Refusal as refusal:
-                code, message = refusal.code, refusal.message
+                code, message = refusal.code, advised(refusal, tree)
                 if code == "wrong-type":
                     message = f"must be a count or a list, not {shown(value)}"
                 self.add(tree, code, f"{layer.label}: {key} {message}", frame.uses)
@@ -337,7 +359,11 @@ class _Expander:
     ) -> Values:
         """One copy of a layer at its path: an operator with its norm and activation, or a block."""
         if layer.weights is not None and not sharing:
-            sharing = ((path, self.weights_path(layer, frame)),)
+            own = frame.prefix + layer.name
+            other = self.weights_path(layer, frame)
+            if path != own and other + path[len(own) :] in self.paths:  # copies take from copies
+                own, other = path, other + path[len(own) :]
+            sharing = ((path, other),)
         sharing = frame.sharing + sharing
         if layer.block is not None:
             return self.block(layer, frame, names, entering, path, sharing)
@@ -466,76 +492,71 @@ class _Expander:
         assert layer.op is not None
         if UNMADE[0] in entering:
             raise _Stop
-        op = self.evaluate(layer.op, names, entering, f"{layer.label}: op", frame)
-        fields = self.fields(op, layer.fields, layer.op, names, entering, layer.label, frame)
-        norm, activation = fields.pop("norm", None), fields.pop("activation", None)
-        if norm is None and activation is None:
-            return self.operator(op, fields, layer, frame, entering, path, sharing)
-        end = self.operator(op, fields, layer, frame, entering, f"{path}.{op}", sharing)
-        for role, companion in (("norm", norm), ("activation", activation)):
-            if companion is not None:
-                name, own = companion
-                end = self.operator(name, own, layer, frame, end, f"{path}.{role}", sharing)
+        own = self.call(layer.op, layer.fields, names, entering, layer.label, frame)
+        defaults = self.document.defaults.get(own.op, {})
+        companions = []
+        for role in ("norm", "activation"):
+            tree, scope = (layer.fields[role], names) if role in layer.fields else (defaults.get(role), self.file_names)
+            if tree is not None:
+                call = self.companion(tree, scope, entering, f"{layer.label}: {role}", frame)
+                if call is not None:
+                    companions.append((role, call))
+        if not companions:
+            return self.operator(own, layer, frame, entering, path, sharing)
+        end = self.operator(own, layer, frame, entering, f"{path}.{own.op}", sharing)
+        for role, call in companions:
+            end = self.operator(call, layer, frame, end, f"{path}.{role}", sharing)
         return end
 
-    def fields(
+    def call(
         self,
-        op: Any,
+        op_tree: Scalar,
         own: Mapping[str, Tree],
-        place: Scalar,
         names: Mapping[str, Any],
         entering: Values,
         label: str,
         frame: _Frame,
-    ) -> dict[str, Any]:
-        """An operator's field values: the file's defaults for it, then its own; null drops a default."""
+    ) -> _Call:
+        """An operator with its field values: the file's defaults for it, then its own; null drops a default."""
+        op = self.evaluate(op_tree, names, entering, f"{label}: op", frame)
         try:
-            cls = find(op) if isinstance(op, str) else None
+            if not isinstance(op, str):
+                raise Refusal("wrong-type", f"op must be an operator's name, not {shown(op)}")
+            cls = find(op)
         except Refusal as refusal:
-            self.add(place, refusal.code, f"{label}: {refusal.message}", frame.uses)
+            self.add(op_tree, refusal.code, f"{label}: {refusal.message}", frame.uses)
             raise _Stop from None
-        if cls is None:
-            self.add(place, "wrong-type", f"{label}: op must be an operator's name, not {shown(op)}", frame.uses)
-            raise _Stop
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
+        written: dict[str, Tree] = {}
         defaults = self.document.defaults.get(op, {})
         for trees, scope in ((defaults, self.file_names), (own, names)):
             for field, tree in trees.items():
-                if trees is defaults and field in own:
-                    continue
-                if field in ("norm", "activation"):
-                    found[field] = self.companion(tree, scope, entering, f"{label}: {field}", frame)
+                if field in ("norm", "activation") or (trees is defaults and field in own):
                     continue
                 value = self.evaluate(tree, scope, entering, f"{label}: {field}", frame)
                 kind = cls.fields.get(field)
                 if value is not None or (kind is not None and kind.optional):
-                    found[field] = value
-        return found
+                    values[field] = value
+                    written[field] = tree
+        return _Call(op, values, written, label)
 
     def companion(
         self, tree: Tree, names: Mapping[str, Any], entering: Values, what: str, frame: _Frame
-    ) -> tuple[str, dict[str, Any]] | None:
-        """The operator name and fields of a `norm` or an `activation`, or None."""
+    ) -> _Call | None:
+        """The operator of a `norm` or an `activation`, or None."""
         if isinstance(tree, TreeMapping):
             op_tree = tree.get("op")
             assert isinstance(op_tree, Scalar)
             own = {key.text: value for key, value in tree.entries if key.text != "op"}
-            op = self.evaluate(op_tree, names, entering, what, frame)
-        else:
-            assert isinstance(tree, Scalar)
-            op_tree, own = tree, {}
-            op = self.evaluate(tree, names, entering, what, frame)
-            if op is None:
-                return None
-        fields = self.fields(op, own, op_tree, names, entering, what, frame)
-        fields.pop("norm", None)
-        fields.pop("activation", None)
-        return op, fields
+            return self.call(op_tree, own, names, entering, what, frame)
+        assert isinstance(tree, Scalar)
+        if self.evaluate(tree, names, entering, what, frame) is None:
+            return None
+        return self.call(tree, {}, names, entering, what, frame)
 
     def operator(
         self,
-        op: str,
-        fields: dict[str, Any],
+        call: _Call,
         layer: Layer,
         frame: _Frame,
         entering: Values,
@@ -545,21 +566,20 @@ class _Expander:
         """One node, its operator made, its shapes inferred."""
         self.step()
         inputs = tuple(self.shape(value) for value in entering)
-        label = layer.label
         try:
-            operator = self.make(op, fields)
+            operator = self.make(call.op, call.values)
             key = (operator, inputs)
             outputs = self.inferred.get(key)
             if outputs is None:
                 outputs = self.inferred[key] = operator.shapes(inputs)
                 self.check_size(operator, inputs, outputs)
-            parameters = operator.parameters(inputs)
-            shares = self.shared(path, sharing, operator, inputs, op) if sharing and parameters else None
+            shares = self.shared(path, sharing, operator, inputs) if sharing else None
         except Refusal as refusal:
-            place: Any = layer
-            if refusal.field in layer.fields and layer.op is not None and op == layer.op.text:
-                place = layer.fields[refusal.field] if refusal.code in FIELD_CODES else layer
-            self.add(place, refusal.code, f"{label}: {refusal.message}", frame.uses)
+            tree = call.written.get(refusal.field or "") if refusal.code != "kernel-too-large" else None
+            message = advised(refusal, tree)
+            if refusal.code == "wrong-arity" and layer.source is None:
+                message += ": name them in `from`"
+            self.add(tree or layer, refusal.code, f"{call.label}: {message}", frame.uses)
             raise _Stop from None
         node = Node(
             path=path,
@@ -568,11 +588,11 @@ class _Expander:
             input_shapes=inputs,
             output_shapes=outputs,
             shares=shares,
-            origin=Origin(self.document.file, layer.line, layer.column, label),
+            origin=Origin(self.document.file, layer.line, layer.column, layer.label),
         )
         if len(self.nodes) >= self.max_nodes:
-            raise _TooLarge
-        value = self.put(node)
+            raise _TooLarge(f"the network has more than {self.max_nodes:,} nodes: --max-nodes raises the limit")
+        value = self.put(node, frame.uses)
         names = operator.output_names()
         if not names:
             self.paths[path] = (value,)
@@ -608,12 +628,15 @@ class _Expander:
         sharing: tuple[tuple[str, str], ...],
         operator: Operator,
         inputs: tuple[Shape, ...],
-        op: str,
-    ) -> str:
-        """The path of the node whose parameters this one uses."""
+    ) -> str | None:
+        """The path of the node whose parameters this one uses; None where it has none."""
         own, other = sharing[-1]
         wanted = other + path[len(own) :]
         index = self.indices.get(wanted)
+        if not operator.parameters(inputs):
+            if path == own:
+                raise Refusal("weights-mismatch", f"weights: {operator.op} has no parameters to take from {other}")
+            return None
         if index is None:
             raise Refusal("weights-mismatch", f"weights: there is no {wanted} to take the parameters of {path} from")
         owner = self.nodes[index]
@@ -643,8 +666,7 @@ class _Expander:
         name = self.evaluate(layer.block, names, entering, f"{label}: block", frame)
         block = self.document.blocks.get(name) if isinstance(name, str) else None
         if block is None:
-            close = nearest(str(name), self.document.blocks)
-            hint = f": did you mean {close}?" if close else f"; it has {listed_and(self.document.blocks)}"
+            hint = parameter_hint(str(name), self.document.blocks)
             self.add(layer.block, "unknown-block", f"{label}: this file has no block {name}{hint}", frame.uses)
             raise _Stop
         if frame.level >= MAX_DEPTH:
@@ -699,15 +721,9 @@ class _Expander:
         place: Any = layer.arguments if layer.arguments is not None else layer
         for name in given:
             if name not in block.parameters:
-                close = nearest(str(name), block.parameters)
-                hint = (
-                    f": did you mean {close}?"
-                    if close
-                    else f"; it has {listed_and(block.parameters) if block.parameters else 'none'}"
-                )
-                self.add(
-                    place, "unknown-parameter", f"{label}: block {block.name} has no parameter {name}{hint}", frame.uses
-                )
+                message = f"{label}: block {block.name} has no parameter {name}"
+                message += parameter_hint(str(name), block.parameters)
+                self.add(place, "unknown-parameter", message, frame.uses)
                 raise _Stop
         values: dict[str, Any] = {}
         for name, parameter in block.parameters.items():
@@ -716,7 +732,7 @@ class _Expander:
                     check_argument(parameter, given[name])
                 except Refusal as refusal:
                     own = place.get(name) if isinstance(place, TreeMapping) else None
-                    self.add(own or place, refusal.code, f"{label}: {name} {refusal.message}", frame.uses)
+                    self.add(own or place, refusal.code, f"{label}: {name} {advised(refusal, own)}", frame.uses)
                     raise _Stop from None
                 values[name] = given[name]
             elif parameter.required:
@@ -736,21 +752,23 @@ class _Expander:
     def refuse_too_many(self, layer: Layer, count: int, frame: _Frame) -> None:
         """Known repeat counts are multiplied before anything is expanded."""
         least = 1 if layer.block is None else self.least_size(layer.block, ())
-        total = len(self.nodes) + count * max(least, 1)
-        if total > self.max_nodes:
-            copies = layer.repeat if layer.repeat is not None else layer.parallel
+        more = count * max(least, 1)
+        before = len(self.nodes)
+        if before + more > self.max_nodes:
+            total = f"{more:,}" if more < 10**20 else shown(more)
+            beside = "" if more > self.max_nodes else f", beside {before:,} before them"
             self.add(
-                copies,
+                layer.repeat if layer.repeat is not None else layer.parallel,
                 "too-many-nodes",
-                f"{layer.label}: {count} copies make at least {count * max(least, 1)} nodes, "
-                f"more than {self.max_nodes}: --max-nodes raises the limit",
+                f"{layer.label}: {count:,} copies make at least {total} nodes{beside}; "
+                f"a network has at most {self.max_nodes:,}: --max-nodes raises the limit",
                 frame.uses,
             )
             raise _TooLarge
 
     def least_size(self, block: Scalar, seen: tuple[str, ...]) -> int:
         """The nodes a block has at the least: layers that may be absent and unknown counts are left out."""
-        name = block.value
+        name = block.text
         if is_expression(block) or name in seen or len(seen) >= MAX_DEPTH or name not in self.document.blocks:
             return 0
         if name not in self.sizes:
@@ -778,25 +796,27 @@ class _Expander:
         if self.mistakes:
             raise SpecError(self.mistakes.values())
         names = dict(settings)
-        try:
-            for key, tree in document.let.items():
+        unknown: set[str] = set()  # what could not be evaluated, and what needs that
+        for key, tree in document.let.items():
+            try:
+                if unknown and unknown.intersection(mentioned(tree)):
+                    raise _Stop
                 names[key] = self.evaluate(tree, names, None, f"let {key}", None)
-        except _Stop:
-            raise SpecError(self.mistakes.values()) from None
+            except _Stop:
+                unknown.add(key)
+        if unknown:
+            raise SpecError(self.mistakes.values())
         self.file_names = names
-        specs = variant.inputs if variant is not None and variant.inputs else document.inputs
+        self.input_specs = specs = variant.inputs if variant is not None and variant.inputs else document.inputs
         entering = self.make_inputs(specs, names) if inputs is None else self.given_inputs(specs, inputs)
         frame = _Frame(prefix="", names=names, entering=entering, block=None, ends={}, level=0, uses=(), sharing=())
         self.top = frame
         try:
             self.layers(document.layers, frame)
-        except _TooLarge:
-            if not self.mistakes:
-                self.add(
-                    document.layers[0],
-                    "too-many-nodes",
-                    f"the network has more than {self.max_nodes} nodes: --max-nodes raises the limit",
-                )
+        except _TooLarge as error:
+            if error.args:
+                started = next(layer for layer in document.layers if layer.name not in frame.ends)
+                self.add(started, "too-many-nodes", f"{started.label}: {error}")
         return settings
 
     def given_inputs(self, specs: tuple[InputSpec, ...], inputs: Mapping[str, Shape]) -> dict[str, Values]:
@@ -810,18 +830,13 @@ class _Expander:
 
     def output_values(self, written: tuple[Scalar, ...], training: bool) -> dict[str, Value]:
         found: dict[str, Value] = {}
-        absent = {layer.name: layer for layer, _ in self.absent}
         for word in written:
             name = word.text
-            if name in absent and name in self.top.ends:
-                if training:
-                    continue
-                layer = absent[name]
-                self.add(
-                    word,
-                    "absent-output",
-                    f"outputs: layer {name} is absent here, since its when (line {layer.line}) is false",
-                )
+            if name in self.absent:
+                if not training:
+                    layer = self.absent[name][0]
+                    reason = f"its {_absence(layer)} (line {layer.line})"
+                    self.add(word, "absent-output", f"outputs: layer {name} is absent here, since {reason}")
                 continue
             values = self.paths.get(name)
             if values is None:
@@ -858,47 +873,48 @@ class _Expander:
         """A layer that reaches no output is an error; the last of a dead chain is named."""
         taken = {value.node for node in self.nodes for value in node.inputs}
         following = _following(self.document)
+        missed = {value.node: layer for layer, values in self.absent.values() for value in values}
         for index, node in enumerate(self.nodes):
             if index in live or index in taken:
                 continue
             if node.is_input:
-                spec = next((spec for spec in self.document.inputs if spec.name == node.path), None)
-                if spec is not None:
-                    self.add(spec.shape, "no-effect", f"input {node.path} reaches no output")
+                spec = next(spec for spec in self.input_specs if spec.name == node.path)
+                self.add(spec.shape, "no-effect", f"input {node.path} reaches no output")
                 continue
             origin = node.origin
             message = f"{origin.label} reaches no output"
-            for layer, values in self.absent:
-                if any(value.node == index for value in values):
-                    message += (
-                        f", since layer {layer.name} (line {layer.line}), which takes it, is absent: its when is false"
-                    )
-                    break
+            if index in missed:
+                taker = missed[index]
+                reason = f"layer {taker.name} (line {taker.line}), which takes it, is absent: its {_absence(taker)}"
+                message += f", since {reason}"
             else:
                 after = following.get((origin.line, origin.column))
                 if after is not None and after.source is not None:
                     written = plain(after.source)
                     took = ", ".join(map(str, written)) if isinstance(written, list) else written
                     message += f"; layer {after.name} after it takes {took} instead"
-            self.add(origin, "no-effect", message)
+            self.add(origin, "no-effect", message, self.uses[index])
 
 
 def _following(document: Document) -> dict[tuple[int, int], Layer]:
     """The layer after each layer of a list, by place."""
     found: dict[tuple[int, int], Layer] = {}
     for layers in (document.layers, *(block.layers for block in document.blocks.values())):
-        for layer, after in zip(layers, layers[1:], strict=False):
+        for layer, after in pairwise(layers):
             found[(layer.line, layer.column)] = after
     return found
 
 
-FIELD_CODES = frozenset(
-    {"out-of-range", "wrong-type", "not-an-integer", "not-a-boolean", "not-a-choice", "wrong-length", "quoted-number"}
-)
+def _absence(layer: Layer) -> str:
+    """Why a layer may not be there."""
+    if layer.when is None:
+        return "repeat is 0"
+    return "when is false" if layer.repeat is None else "when is false or its repeat 0"
 
 
 def _speaks_of_channels(tree: Tree) -> bool:
-    return is_expression(tree) and "in_channels" in parse_expression(tree.value[1:]).names  # type: ignore[union-attr]
+    source = expression_source(tree)
+    return source is not None and "in_channels" in parse_expression(source).names
 
 
 def _hashable(value: Any) -> Any:

@@ -10,7 +10,7 @@ from archprof.operators import listed_and, nearest
 from archprof.spec.document import Document, Variant
 from archprof.spec.errors import Mistake, SpecError
 from archprof.spec.parse import parse
-from archprof.spec.reader import read, read_file
+from archprof.spec.reader import MAX_BYTES, read_file, read_partly
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # in a wheel the specs lie inside the package, in a checkout beside it
@@ -19,9 +19,14 @@ SHIPPED = next(path for path in (_PACKAGE / "specs", _PACKAGE.parent / "specs") 
 
 def load_document(path: Path | str) -> Document:
     """Read one spec file; `-` is standard input. Raises SpecError with all structural mistakes."""
-    if str(path) == "-":
-        return parse(read(sys.stdin.buffer.read(), "<stdin>"), "<stdin>")
-    return parse(read(read_file(Path(path)), str(path)), str(path))
+    file = "<stdin>" if str(path) == "-" else str(path)
+    text = sys.stdin.buffer.read(MAX_BYTES + 1) if str(path) == "-" else read_file(Path(path))
+    return parse_text(text, file)
+
+
+def parse_text(text: bytes, file: str) -> Document:
+    """The Document of a spec's text; `file` is the name that messages give it. Raises SpecError."""
+    return parse(*read_partly(text, file), file=file)
 
 
 def shipped_paths() -> list[Path]:

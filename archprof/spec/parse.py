@@ -53,9 +53,16 @@ FILE_KEYS = (
 )  # fmt: skip
 
 
+def expression_source(tree: Tree) -> str | None:
+    """The text of an expression behind its `=`, or None for what is no expression."""
+    if isinstance(tree, Scalar) and isinstance(tree.value, str) and tree.value.startswith("="):
+        return tree.value[1:]
+    return None
+
+
 def is_expression(tree: Tree) -> bool:
     """Whether a scalar is an expression: a word that begins with `=`."""
-    return isinstance(tree, Scalar) and isinstance(tree.value, str) and tree.value.startswith("=")
+    return expression_source(tree) is not None
 
 
 def is_constant(tree: Tree) -> bool:
@@ -228,24 +235,29 @@ class _Parser:
                 self.add(item, "wrong-type", f"{what} must be a name or a list of names, not {shown(plain(item))}")
         return tuple(found)
 
-    def expressions(self, tree: Tree, names: _Names, extra: Collection[str] = (), what: str = "") -> None:
-        """Check every expression in a tree: its syntax, and that its names are known."""
+    def expressions(
+        self, tree: Tree, names: _Names, extra: Collection[str] = (), what: str = "", told: Collection[str] = ()
+    ) -> None:
+        """Check every expression in a tree: its syntax, and that its names are known.
+
+        `extra` are names that the scope has here; of those in `told` a mistake has spoken already.
+        """
         if isinstance(tree, Sequence):
             for item in tree.items:
-                self.expressions(item, names, extra, what)
+                self.expressions(item, names, extra, what, told)
         elif isinstance(tree, TreeMapping):
             for _, value in tree.entries:
-                self.expressions(value, names, extra, what)
-        elif is_expression(tree):
+                self.expressions(value, names, extra, what, told)
+        elif (source := expression_source(tree)) is not None:
             try:
-                expression = parse_expression(tree.value[1:])
+                expression = parse_expression(source)
             except ExpressionError as error:
                 self.add(tree, error.code, f"{what}{error.message}")
                 names.used |= mentioned(tree)
                 return
             names.used |= expression.names
             allowed = names.known.union(extra)
-            for name in sorted(expression.names - allowed):
+            for name in sorted((expression.names - allowed).difference(told)):
                 code, message = names.unknown(name, allowed)
                 self.add(tree, code, f"{what}{message}")
 
@@ -337,18 +349,20 @@ class _Parser:
         return tuple(found)
 
     def input(self, name: str, tree: Tree, names: _Names) -> tuple[InputSpec, ...]:
-        shape: Tree | None = tree
-        dtype, samples = "float", None
+        shape: Tree = tree
+        dtype: str = "float"
+        samples: Tree | None = None
         what = "input" if name == "input" else f"input {name}"
         if isinstance(tree, TreeMapping):
             entries = self.keys(tree, INPUT_KEYS, what)
-            shape, samples = entries.get("shape"), entries.get("samples")
+            samples = entries.get("samples")
             dtype = self.text(entries.get("dtype"), f"{what} dtype") or "float"
             if dtype not in DTYPES:
                 self.add(entries["dtype"], "not-a-choice", f"{what} dtype must be {listed(DTYPES)}, not {dtype}")
-            if shape is None:
+            if "shape" not in entries:
                 self.add(tree, "missing-key", f"{what} needs shape")
                 return ()
+            shape = entries["shape"]
             if samples is not None:
                 self.integer(samples, 1, names, f"{what} samples")
         if not isinstance(shape, Sequence):
@@ -436,10 +450,10 @@ class _Parser:
             cls = self.operator_name(key, "defaults: ")
             fields: dict[str, Tree] = {}
             what = f"defaults of {key.text}"
-            places = {}
-            for field, item in self.map(value, what):
-                fields[field.text] = item
-                places[field.text] = field
+            places: dict[str, Scalar] = {}
+            for written, item in self.map(value, what):
+                fields[written.text] = item
+                places[written.text] = written
             self.defaults[key.text] = fields
             own = {field: item for field, item in fields.items() if field not in ("norm", "activation")}
             for field, item in own.items():
@@ -490,7 +504,7 @@ class _Parser:
         entering: Collection[str],
     ) -> Layer | None:
         if not isinstance(tree, TreeMapping):
-            example = f"{{op: {tree.text}}}" if isinstance(tree, Scalar) and tree.text else "{op: relu}"
+            example = f"{{op: {tree.text}}}" if isinstance(tree, Scalar) and _is_operator(tree.text) else "{op: relu}"
             self.add(tree, "wrong-type", f"a layer is a map such as {example}, not {shown(plain(tree))}")
             return None
         entries = {key.text: value for key, value in tree.entries}
@@ -589,7 +603,7 @@ class _Parser:
     ) -> str | None:
         if "name" in entries:
             name = self.name(entries["name"], "name")
-            if name in earlier:
+            if name is not None and name in earlier:
                 first = earlier[name]
                 line = f" (the first is on line {first.line})" if first else ""
                 self.add(
@@ -604,7 +618,9 @@ class _Parser:
             self.add(tree, "missing-key", f"a layer whose {what} is an expression needs a name")
             return None
         if kind.text in earlier:
-            self.add(tree, "duplicate-name", f"a second layer would be called {kind.text}: give it a name")
+            first = earlier[kind.text]
+            line = f" (the first is on line {first.line})" if first else ""
+            self.add(tree, "duplicate-name", f"a second layer would be called {kind.text}{line}: give it a name")
         elif kind.text in entering:
             self.add(tree, "duplicate-name", f"{kind.text} is the name of an input: give the layer a name")
         return kind.text
@@ -635,18 +651,19 @@ class _Parser:
             self.add(places["parallel"], "repeat-and-parallel", f"{label}: a layer has repeat or parallel, not both")
         for key, least in (("repeat", 0), ("parallel", 1)):
             if key in entries:
-                self.whole_layer(entries[key], extra, f"{label}: {key}")
-                self.copies(entries[key], least, names, f"{label}: {key}")
+                self.before_copies(entries[key], names, extra, f"{label}: {key}")
+                self.copies(entries[key], least, f"{label}: {key}")
         if "share" in entries and "repeat" not in entries and "parallel" not in entries:
             self.add(places["share"], "share-without-repeat", f"{label}: share is for the copies of a repeat")
         if "when" in entries:
-            self.whole_layer(entries["when"], extra, f"{label}: when")
-            self.expressions(entries["when"], names, extra, f"{label}: when: ")
+            self.before_copies(entries["when"], names, extra, f"{label}: when")
 
-    def whole_layer(self, tree: Tree, extra: Collection[str], what: str) -> None:
-        """What is decided for all copies of a layer at once has no index."""
-        for name in sorted(mentioned(tree).intersection(extra, ("index", "item"))):
+    def before_copies(self, tree: Tree, names: _Names, extra: Collection[str], what: str) -> None:
+        """Expressions that are evaluated once for all copies of a layer have no index."""
+        told = mentioned(tree).intersection(extra, ("index", "item"))
+        for name in sorted(told):
             self.add(tree, "outside-repeat", f"{what} is decided before there are copies: it has no {name}")
+        self.expressions(tree, names, ("in_channels",), f"{what}: ", told)
 
     def source(
         self,
@@ -691,10 +708,10 @@ class _Parser:
         hint = f": did you mean {close}?" if close else ""
         self.add(item, "unknown-layer", f"{what}: no earlier layer of this list is called {head}{hint}")
 
-    def copies(self, tree: Tree, least: int, names: _Names, what: str) -> None:
+    def copies(self, tree: Tree, least: int, what: str) -> None:
         if isinstance(tree, Sequence) or is_expression(tree):
-            self.expressions(tree, names, ("in_channels", "index", "item"), f"{what}: ")
-        elif isinstance(tree, Scalar) and isinstance(tree.value, int):
+            return
+        if isinstance(tree, Scalar) and isinstance(tree.value, int):
             self.value(tree, Integer(least), what)
         else:
             self.add(tree, "wrong-type", f"{what} must be a count or a list, not {shown(plain(tree))}")
@@ -729,7 +746,7 @@ class _Parser:
             self.unknown_key(key, allowed, label)
 
     def block_use(self, kind: Scalar, arguments: Tree | None, places: Mapping[str, Scalar], label: str) -> None:
-        block = kind.value
+        block = kind.text
         if block not in self.block_names:
             close = nearest(block, self.block_names)
             operator = ": it is an operator: write op" if _is_operator(block) else ""
@@ -773,7 +790,7 @@ class _Parser:
     def operator_use(
         self, kind: Scalar, tree: TreeMapping, fields: Mapping[str, Tree], places: Mapping[str, Scalar], label: str
     ) -> None:
-        if not _is_operator(kind.value) and kind.value in self.block_names:
+        if not _is_operator(kind.text) and kind.text in self.block_names:
             self.add(
                 kind, "unknown-operator", f"{label}: {kind.value} is a block of this file: write block: {kind.value}"
             )
@@ -783,7 +800,7 @@ class _Parser:
             return
         own = {field: value for field, value in fields.items() if field not in ("norm", "activation")}
         meant = self.operator_fields(cls, own, places, label)
-        given = {**self.defaults.get(kind.value, {}), **own}
+        given = {**self.defaults.get(kind.text, {}), **own}
         missing = [
             field
             for field in required_fields(cls)
@@ -917,7 +934,7 @@ class _Parser:
         for parameter in parameters.values():
             if parameter.name not in names.used:
                 self.add(parameter, "unused-parameter", f"nothing uses parameter {parameter.name}")
-        document = Document(
+        return Document(
             file=self.file,
             name=name or "",
             title=self.text(top.get("title"), "title"),
@@ -937,9 +954,6 @@ class _Parser:
             expect=self.expect(top.get("expect"), "expect"),
             variants=variants,
         )
-        if self.mistakes:
-            raise SpecError(self.mistakes)
-        return document
 
     def variant_name(self, key: Scalar) -> str | None:
         """A variant's name is asked for on a command line, so `mobilenet-v2-1.0` may have a dot."""
@@ -1055,6 +1069,26 @@ def _check_minimum(minimum: float, value: Any) -> None:
         raise Refusal("out-of-range", f"must be at least {minimum:g}, not {shown(value)}")
 
 
-def parse(root: TreeMapping, file: str) -> Document:
-    """The Document of a file's tree. Raises SpecError with all structural mistakes."""
-    return _Parser(file).document(root)
+# Mistakes that do not follow from something the reader left out.
+INDEPENDENT = frozenset(
+    {
+        "bad-name", "list-in-parentheses", "not-a-boolean", "not-a-choice", "not-an-expression", "not-an-integer",
+        "out-of-range", "quoted-number", "unknown-key", "unknown-operator", "wrong-length", "wrong-type",
+    }
+)  # fmt: skip
+
+
+def parse(root: TreeMapping, unread: tuple[Mistake, ...] = (), *, file: str) -> Document:
+    """The Document of a file's tree. `unread` are the mistakes that kept the reader from reading all of it.
+
+    Raises SpecError with all structural mistakes of the file.
+    """
+    parser = _Parser(file)
+    document = parser.document(root)
+    mistakes = parser.mistakes
+    if unread:
+        spoilt = {mistake.line for mistake in unread}
+        mistakes = [found for found in mistakes if found.code in INDEPENDENT and found.line not in spoilt]
+    if unread or mistakes:
+        raise SpecError([*unread, *mistakes])
+    return document

@@ -109,10 +109,22 @@ def read(text: bytes, file: str) -> Mapping:
 
     Raises SpecError with every mistake of YAML that could be told; a mistake of syntax ends the reading.
     """
+    tree, mistakes = read_partly(text, file)
+    if mistakes:
+        raise SpecError(mistakes)
+    return tree
+
+
+def read_partly(text: bytes, file: str) -> tuple[Mapping, tuple[Mistake, ...]]:
+    """The tree of a spec's text without what its mistakes spoil, and those mistakes.
+
+    Raises SpecError for a mistake that ends the reading, with those before it.
+    """
     if len(text) > MAX_BYTES:
         raise _too_large(file)
     with _rare_collections():
-        return _Reader(file, _decoded(text, file)).read()
+        reader = _Reader(file, _decoded(text, file))
+        return reader.read(), tuple(reader.mistakes)
 
 
 def missing_space(text: str) -> str | None:
@@ -273,8 +285,6 @@ class _Reader:
             self.stop(0, 0, "empty-file", "this file is empty; a spec has at least input and layers")
         if not isinstance(root, Mapping):
             self.refuse_root(root)
-        if self.mistakes:
-            raise SpecError(self.mistakes)
         return root
 
     def refuse_root(self, root: Scalar | Sequence) -> NoReturn:
@@ -300,7 +310,7 @@ class _Reader:
         stack = self.stack
         frame: _Frame | None = None
         root: Tree | None = None
-        split = -1  # up to this index the text belongs to an expression that a comma split
+        split = start = -1  # between these the text belongs to an expression that a comma split
         line = 0
         tree: Tree
         for count, event in enumerate(iter(next_event, None)):
@@ -342,7 +352,8 @@ class _Reader:
                     continue
                 if frame.seen is None:
                     if doubt:
-                        split = self.check_value(tree, doubt, mark.index, event.end_mark.index, None)
+                        start = mark.index
+                        split = self.check_value(tree, doubt, start, event.end_mark.index, None)
                     frame.items.append(tree)
                 elif frame.key is None:
                     frame.key = self.check_key(tree, doubt, frame.seen)
@@ -351,7 +362,8 @@ class _Reader:
                     frame.key = None
                     if key is not _DROPPED:
                         if doubt:
-                            split = self.check_value(tree, doubt, mark.index, event.end_mark.index, key)
+                            start = mark.index
+                            split = self.check_value(tree, doubt, start, event.end_mark.index, key)
                             if doubt == _EMPTY:  # the parsers differ on where nothing stands
                                 tree = Scalar(None, "", False, key.line, key.column)
                         frame.items.append((key, tree))
@@ -365,7 +377,7 @@ class _Reader:
                 if frame is None:
                     root = closed.close()
                 else:
-                    self.put(frame, closed.close(), closed.index < split)
+                    self.put(frame, closed.close(), start <= closed.index < split)
             elif kind is mapping_start or kind is sequence_start:
                 self.refuse_properties(event)
                 frame = _Frame(event, kind is mapping_start)
