@@ -13,13 +13,18 @@ from archprof.analysis.receptive_field import Sizes, receptive_fields
 from archprof.cost import Cost
 from archprof.errors import UsageError
 from archprof.graph import Graph, Node
-from archprof.operators.base import Inputs, Operator, ParameterShapes, listed, nearest
+from archprof.operators.base import Inputs, Operator, ParameterShapes, hint, listed
 from archprof.shape import Shape
 
 DTYPES: Mapping[str, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes an element
 PASSES = ("forward", "backward", "both")
 
 _INDEX_BYTES = {"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1}  # of dtypes that Shapes name
+
+
+def element_bytes(shape: Shape, dtype: str) -> int:
+    """Bytes of one element of a tensor, in a network of a floating-point dtype."""
+    return DTYPES[dtype] if shape.dtype == "float" else _INDEX_BYTES[shape.dtype]
 
 
 class NodeFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -119,8 +124,7 @@ def analyse(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise UsageError(f"batch must be an integer of at least 1, not {batch!r}")
     if dtype not in DTYPES:
-        close = nearest(dtype, DTYPES)
-        raise UsageError(f"unknown dtype {dtype}: " + (f"did you mean {close}?" if close else f"take {listed(DTYPES)}"))
+        raise UsageError(f"unknown dtype {dtype}: {hint(dtype, DTYPES)}")
     if passes not in PASSES:
         raise UsageError(f"passes must be {listed(PASSES)}, not {passes}")
     calls = _Calls(find_convention(graph.counting if counting is None else counting), batch, train, dtype, passes)
@@ -200,6 +204,7 @@ class _Calls:
         self.convention = convention
         self.batch = batch
         self.train = train
+        self.dtype = dtype
         self.float_bytes = DTYPES[dtype]
         self.passes = passes
         self.known: dict[tuple[Operator, Inputs, Inputs, bool], _Call] = {}
@@ -243,10 +248,7 @@ class _Calls:
 
     def bytes_of(self, shapes: Inputs) -> int:
         """Of the whole batch. The weights are moved once, whatever the batch."""
-        return sum(shape.numel * self.element_bytes(shape) for shape in shapes) * self.batch
-
-    def element_bytes(self, shape: Shape) -> int:
-        return self.float_bytes if shape.dtype == "float" else _INDEX_BYTES[shape.dtype]
+        return sum(shape.numel * element_bytes(shape, self.dtype) for shape in shapes) * self.batch
 
 
 def elements(tensors: ParameterShapes) -> int:

@@ -12,10 +12,19 @@
     total: {param: 140M}
     exceptions:                    # cells that print otherwise than their column, or do not follow
       - {path: conv1, column: param, arithmetic: 9472, note: why}
-      - {path: conv2, column: param, rounding: cut_off}
+      - {path: total, column: param, rounding: cut_off}
 
-`quantity` is what the column counts (params, a counting convention, activations, depth, memory), `units`
-gives the decimals by unit (`one` for none), `rounding` is nearest or cut_off.
+`quantity` is what the column counts (params, a counting convention, activations, receptive_field, depth, memory),
+`units` gives the decimals by unit (`one` for none), `rounding` is nearest or cut_off. A column may have a `source`
+of its own.
+
+Of several networks (a family's variants, by name) the file has `networks` in place of rows, total and exceptions:
+
+    columns:
+      params: {quantity: params, units: {M: 0}}
+    networks:
+      vgg-a: {total: {params: 133M}}
+      vgg-b: {total: {params: 133M}, exceptions: [...]}
 """
 
 from __future__ import annotations
@@ -34,7 +43,7 @@ from archprof.spec.errors import Mistake, SpecError
 from archprof.spec.reader import Mapping as TreeMapping
 from archprof.spec.reader import Scalar, Sequence, Tree, read, read_file
 
-QUANTITIES = ("params", *CONVENTIONS, "activations", "depth", "memory")
+QUANTITIES = ("params", *CONVENTIONS, "activations", "receptive_field", "depth", "memory")
 
 
 class PublishedColumn(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +53,7 @@ class PublishedColumn(msgspec.Struct, frozen=True, kw_only=True):
     column: str | None = None  # the column of ours that shows the same, if one does
     quantity: str | None = None  # what it counts; None for text
     style: Style | None = None  # how it prints numbers
+    source: str | None = None  # where it is printed, if not where the rest is
 
 
 class PublishedCell(msgspec.Struct, frozen=True):
@@ -80,8 +90,8 @@ class PublishedException(msgspec.Struct, frozen=True, kw_only=True):
     place: int  # the column of the file at which it is written
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """One published table."""
+class PublishedTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What is published of one network."""
 
     file: str
     title: str | None
@@ -93,9 +103,21 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     exceptions: tuple[PublishedException, ...]
 
 
+class Published(msgspec.Struct, frozen=True):
+    """A published file: one table, of whichever network names it, or several by the network's name."""
+
+    table: PublishedTable | None
+    networks: Mapping[str, PublishedTable] = {}
+
+
 def read_published(path: Path) -> Published:
     """Read a published file. Raises SpecError with all its mistakes."""
     return parse_published(read_file(path), str(path))
+
+
+def published_for(published: Published, network: str) -> PublishedTable | None:
+    """What a file says of a network, by its name: a variant's, or the spec's own; None where it says nothing."""
+    return published.table or published.networks.get(network)
 
 
 def parse_published(text: bytes, file: str) -> Published:
@@ -103,16 +125,19 @@ def parse_published(text: bytes, file: str) -> Published:
     return _Parser(file).published(read(text, file))
 
 
-def column_styles(published: Published, analysis: Analysis) -> dict[str, Style]:
-    """The styles that a source prints numbers in, by the column of ours that counts the same.
+def column_styles(table: PublishedTable, analysis: Analysis) -> dict[str, Style]:
+    """The styles that a source prints the numbers of rows in, by the column of ours that counts the same.
 
     FLOPs of another convention than the source's are no figure of its table: they have no style here.
+    Nor has what is printed of the total alone: 133M says nothing of how a row of 2K would be printed.
     """
     columns = {"params": "param", "activations": "activations", analysis.counting: "FLOPs"}
     return {
         columns[column.quantity]: column.style
-        for column in published.columns.values()
-        if column.style is not None and column.quantity in columns
+        for column in table.columns.values()
+        if column.style is not None
+        and column.quantity in columns
+        and any(column.name in row.cells for row in table.rows)
     }
 
 
@@ -127,30 +152,52 @@ class _Parser:
         self.mistakes.append(Mistake(self.file, place.line, place.column, message, code))
 
     def published(self, root: TreeMapping) -> Published:
-        keys = ("title", "source", "fold", "columns", "rows", "total", "exceptions")
-        top = self.map(root, "a published file", keys, needed=("columns", "rows"))
-        columns = {name.text: self.column(name, tree) for name, tree in self.entries(top.get("columns"), "columns")}
-        made = Published(
+        own = ("rows", "total", "exceptions")
+        top = self.map(root, "a published file", ("title", "source", "fold", "columns", *own, "networks"), ("columns",))
+        common = PublishedTable(
             file=self.file,
             title=self.text(top.get("title"), "title"),
             source=self.text(top.get("source"), "source"),
             fold=self.integer(top.get("fold"), "fold", 1) or 1,
-            columns=columns,
-            rows=tuple(self.row(tree, columns) for tree in self.items(top.get("rows"), "rows")),
-            total=self.cells(top.get("total"), "total", columns),
+            columns={name.text: self.column(name, tree) for name, tree in self.entries(top.get("columns"), "columns")},
+            rows=(),
+            total={},
             exceptions=(),
         )
-        paths = {row.path for row in made.rows if row.path is not None}
-        exceptions = tuple(
-            self.exception(tree, columns, paths) for tree in self.items(top.get("exceptions"), "exceptions")
-        )
+        if "networks" in top:
+            for key in own:
+                if key in top:
+                    self.add(top[key], "conflicting-keys", f"with networks, {key} stands under each of them")
+            networks = {}
+            for name, tree in self.entries(top["networks"], "networks"):
+                entries = self.map(tree, f"network {name.text}", ("title", "source", *own))
+                networks[name.text] = self.table(tree, f"network {name.text}", entries, common)
+            made = Published(None, networks)
+        else:
+            made = Published(self.table(root, "a published file", top, common))
         if self.mistakes:
             raise SpecError(self.mistakes)
-        return msgspec.structs.replace(made, exceptions=exceptions)
+        return made
+
+    def table(self, place: Tree, what: str, entries: Mapping[str, Tree], common: PublishedTable) -> PublishedTable:
+        """The table of one network: its own entries, and what all tables of the file have in common."""
+        if "rows" not in entries and "total" not in entries and isinstance(place, TreeMapping):
+            self.add(place, "missing-key", f"{what} needs rows or total")
+        rows = tuple(self.row(tree, common.columns) for tree in self.items(entries.get("rows"), "rows"))
+        paths = {row.path: None for row in rows if row.path is not None}
+        listed_exceptions = self.items(entries.get("exceptions"), "exceptions")
+        return msgspec.structs.replace(
+            common,
+            title=self.text(entries.get("title"), "title") or common.title,
+            source=self.text(entries.get("source"), "source") or common.source,
+            rows=rows,
+            total=self.cells(entries.get("total"), "total", common.columns),
+            exceptions=tuple(self.exception(tree, common.columns, paths) for tree in listed_exceptions),
+        )
 
     def column(self, name: Scalar, tree: Tree) -> PublishedColumn:
         what = f"column {name.text}"
-        found = self.map(tree, what, ("column", "quantity", "units", "rounding"))
+        found = self.map(tree, what, ("column", "quantity", "units", "rounding", "source"))
         quantity = self.choice(found.get("quantity"), f"{what}: quantity", QUANTITIES)
         rounding = self.choice(found.get("rounding"), f"{what}: rounding", ROUNDINGS)
         units: dict[str, int] = {}
@@ -170,6 +217,7 @@ class _Parser:
             column=self.choice(found.get("column"), f"{what}: column", COLUMNS),
             quantity=quantity,
             style=Style(units=units, rounding=rounding or "nearest") if units else None,
+            source=self.text(found.get("source"), f"{what}: source"),
         )
 
     def row(self, tree: Tree, columns: Mapping[str, PublishedColumn]) -> PublishedRow:

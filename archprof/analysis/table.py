@@ -442,3 +442,12 @@ def _column_cells(column: Column, groups: Sequence[Group], analysis: Analysis) -
             running.append(_sum((running[-1], count)) if running else count)
         return [*running, network, EMPTY, total]
     return [*counts, network, heads, total]
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell that is no count, as text: shapes as papers print them, a square receptive field as one number."""
+    if isinstance(cell, tuple):
+        if all(isinstance(each, Shape) for each in cell):
+            return ", ".join(map(str, cell))
+        return str(cell[0]) if len(set(cell)) == 1 else "x".join(map(str, cell))
+    return str(cell)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from archprof.cli import diff, explain, list_, schema, table
+from archprof.cli import check, diff, explain, list_, schema, table
 from archprof.errors import ArchprofError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("table")(table.table)
+app.command("check")(check.check)
 app.command("diff")(diff.diff)
 app.command("list")(list_.list_specs)
 app.command("schema")(schema.schema)

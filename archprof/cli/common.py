@@ -9,7 +9,7 @@ import typer
 
 from archprof.errors import UsageError
 from archprof.graph import Graph
-from archprof.operators import listed, nearest
+from archprof.operators import hint
 from archprof.shape import Shape
 from archprof.spec import MAX_NODES, Expansion, expand_partly
 from archprof.spec.document import Document, Variant
@@ -114,5 +114,4 @@ def fold_depth(given: str | None, own: int | None) -> int | None:
 def one_of(given: str, known: Collection[str], what: str) -> None:
     """Refuse a word that is none of those known. Raises UsageError with the nearest."""
     if given not in known:
-        close = nearest(given, known)
-        raise UsageError(f"unknown {what} {given}: " + (f"did you mean {close}?" if close else f"take {listed(known)}"))
+        raise UsageError(f"unknown {what} {given}: {hint(given, known)}")

@@ -11,7 +11,7 @@ import typer
 
 from archprof.analysis import COLUMNS, CONVENTIONS, DTYPES, PASSES, Analysis, analyse, make_table
 from archprof.analysis.numbers import Style
-from archprof.analysis.published import column_styles, read_published
+from archprof.analysis.published import column_styles, published_for, read_published
 from archprof.cli.common import (
     InputOption,
     MaxNodesOption,
@@ -86,4 +86,6 @@ def source_styles(document: Document, variant: Variant | None, analysis: Analysi
     published = (variant.expect.published if variant is not None else None) or document.expect.published
     if published is None:
         return {}
-    return column_styles(read_published(Path(document.file).parent / published.text), analysis)
+    name = variant.name if variant is not None else document.name
+    table = published_for(read_published(Path(document.file).parent / published.text), name)
+    return {} if table is None else column_styles(table, analysis)

@@ -18,6 +18,7 @@ from archprof.operators.base import (
     Operator,
     create,
     find,
+    hint,
     listed,
     listed_and,
     nearest,
@@ -25,4 +26,15 @@ from archprof.operators.base import (
     shown,
 )
 
-__all__ = ["REGISTRY", "Operator", "create", "find", "listed", "listed_and", "nearest", "required_fields", "shown"]
+__all__ = [
+    "REGISTRY",
+    "Operator",
+    "create",
+    "find",
+    "hint",
+    "listed",
+    "listed_and",
+    "nearest",
+    "required_fields",
+    "shown",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
-from archprof.operators.base import Choice, Inputs, Integer, Number, Operator, Optional, axis, register
+from archprof.operators.base import Choice, Inputs, Integer, Number, Operator, Optional, Saved, axis, register
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 class _Activation(Operator, frozen=True, kw_only=True):
     each: ClassVar[Cost]  # of one element
     torch_name: ClassVar[str]
+    keeps_output: ClassVar[bool] = False  # for the backward call; else its input
 
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
         return inputs
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return self.each * inputs[0].numel
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(outputs=True) if self.keeps_output else Saved(inputs=(0,))
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -35,6 +39,7 @@ class Relu(_Activation, frozen=True, kw_only=True):
 
     each: ClassVar[Cost] = Cost(comparisons=1)
     torch_name: ClassVar[str] = "ReLU"
+    keeps_output: ClassVar[bool] = True
 
 
 @register("relu6")
@@ -65,6 +70,7 @@ class Sigmoid(_Activation, frozen=True, kw_only=True):
 
     each: ClassVar[Cost] = Cost(special=1, additions=1, divisions=1)
     torch_name: ClassVar[str] = "Sigmoid"
+    keeps_output: ClassVar[bool] = True
 
 
 @register("tanh")
@@ -73,6 +79,7 @@ class Tanh(_Activation, frozen=True, kw_only=True):
 
     each: ClassVar[Cost] = Cost(special=1)
     torch_name: ClassVar[str] = "Tanh"
+    keeps_output: ClassVar[bool] = True
 
 
 @register("silu")
@@ -141,6 +148,9 @@ class Softmax(Operator, frozen=True, kw_only=True):
         count = inputs[0].numel
         groups = count // inputs[0].dims[self.along(inputs)]
         return Cost(comparisons=count - groups, additions=2 * count - groups, special=count, divisions=count)
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(outputs=True)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn

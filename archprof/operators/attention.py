@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, register, shown
+from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, Saved, register, shown
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class ScaledDotProductAttention(_Attention, frozen=True, kw_only=True):
         query, key, value = (shape.dims for shape in inputs)
         heads = inputs[0].numel // (query[-2] * query[-1])
         return _attention(heads, query[-2], key[-2], query[-1], value[-1])
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        rows = inputs[0].numel // inputs[0].dims[-1]  # the logarithm of the sum of exponentials, a row each
+        return Saved(inputs=(0, 1, 2), outputs=True, elements=rows)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
@@ -128,6 +132,12 @@ class MultiHeadAttention(_Attention, frozen=True, kw_only=True):
             multiply_adds=2 * inside + (1 + int(weight_gradient)) * outward + times * inward,
             bias_additions=forward.bias_additions if weight_gradient else 0,
         )
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        queries, keys = inputs[0], inputs[-1]
+        rows = queries.dims[0] * queries.samples * self.num_heads
+        # queries, keys and values as projected, what attention gives, and a logarithm a row
+        return Saved(inputs=tuple(range(len(inputs))), elements=2 * queries.numel + 2 * keys.numel + rows)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -215,6 +215,16 @@ NOTHING = "nothing"  # an output that sees none of its input: a constant
 POINTWISE = None  # an output position that sees the same position of its input
 
 
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a forward call keeps for the backward one, beside parameters."""
+
+    inputs: tuple[int, ...] = ()  # which inputs
+    outputs: bool = False  # all outputs
+    elements: int = 0  # further ones of the network's dtype, for one network input
+    fixed: int = 0  # further ones whatever the batch
+    index_bytes: int = 0  # integers and masks, for one network input
+
+
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
     """One operator with its fields: the single home of all that archprof knows about it.
 
@@ -291,6 +301,10 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
             return Cost()
         return Cost(multiplications=sum(shape.numel for shape in inputs) * times)
 
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        """What its torch module keeps for the backward call (analysis.memory)."""
+        return Saved()
+
     def window(self, inputs: Inputs, outputs: Inputs) -> Window | str | None:
         """The receptive field's step: a Window, WHOLE, NOTHING or POINTWISE."""
         return POINTWISE
@@ -358,6 +372,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     names = list(known)
     found = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     return found[0] if found else None
+
+
+def hint(word: str, known: Collection[str]) -> str:
+    """What a message about an unknown word ends with: the nearest known one, or all of them."""
+    close = nearest(word, known)
+    return f"did you mean {close}?" if close else f"take {listed(known)}"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from archprof.operators.base import (
     Kind,
     Operator,
     ParameterShapes,
+    Saved,
     Window,
     register,
     shown,
@@ -130,6 +131,14 @@ class _Convolution(Operator, frozen=True, kw_only=True):
 
     def kernel(self, inputs: Inputs) -> str:
         return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0] // self.groups}, {strides_text(self.stride)}"
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        sides = self.sides()
+        if all(before == after for before, after in sides):
+            return Saved(inputs=(0,))
+        shape = inputs[0]  # torch pads first, and keeps what it padded
+        padded = [size + before + after for size, (before, after) in zip(shape.dims[1:], sides, strict=True)]
+        return Saved(elements=shape.with_dims(shape.dims[0], *padded).numel)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
@@ -254,15 +263,19 @@ class ConvTranspose2d(Operator, frozen=True, kw_only=True):
     def window(self, inputs: Inputs, outputs: Inputs) -> Window:
         from fractions import Fraction
 
-        # an output position sees the inputs whose windows cover it
-        size = tuple(
-            dilation * (kernel - 1) // step + 1
-            for dilation, kernel, step in zip(self.dilation, self.kernel_size, self.stride, strict=True)
+        # an output position sees the inputs whose kernels, laid out from their own position on, cover it
+        reaches = [dilation * (kernel - 1) for dilation, kernel in zip(self.dilation, self.kernel_size, strict=True)]
+        return Window(
+            tuple(reach // step + 1 for reach, step in zip(reaches, self.stride, strict=True)),
+            tuple(Fraction(1, step) for step in self.stride),
+            tuple((reach - pad) // step for reach, pad, step in zip(reaches, self.padding, self.stride, strict=True)),
         )
-        return Window(size, tuple(Fraction(1, step) for step in self.stride), tuple(count - 1 for count in size))
 
     def kernel(self, inputs: Inputs) -> str:
         return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0] // self.groups}, {strides_text(self.stride)}"
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,))
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn

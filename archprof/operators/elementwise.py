@@ -6,23 +6,26 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import Inputs, Number, Operator, register, shown
+from archprof.operators.base import Inputs, Number, Operator, Saved, listed_and, register, shown
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def broadcast(inputs: Inputs) -> tuple[int, ...]:
-    """The dimensions that PyTorch broadcasts samples of these shapes to. Raises Refusal.
+def broadcast(shapes: tuple[tuple[int, ...], ...], trailing: int = 0) -> tuple[int, ...]:
+    """The dimensions that PyTorch broadcasts samples of these shapes to, the last `trailing` left out.
 
     Ranks must be equal: with a batch before them, shorter shapes would not line up in PyTorch either.
+    Raises Refusal.
     """
-    ranks = {len(shape.dims) for shape in inputs}
-    sizes = [{dim for dim in dims if dim != 1} for dims in zip(*(shape.dims for shape in inputs), strict=False)]
-    if len(ranks) > 1 or any(len(found) > 1 for found in sizes):
-        shapes = " and ".join(shown(shape.dims) for shape in inputs)
-        raise Refusal("shape-mismatch", f"the shapes {shapes} do not fit: dimensions must be equal, or 1")
+    leading = [dims[: len(dims) - trailing] for dims in shapes]
+    sizes = [{dim for dim in dims if dim != 1} for dims in zip(*leading, strict=False)]
+    if len(set(map(len, shapes))) > 1 or any(len(found) > 1 for found in sizes):
+        these = "leading dimensions" if trailing else "dimensions"
+        raise Refusal(
+            "shape-mismatch", f"the shapes {listed_and(map(shown, shapes))} do not fit: {these} must be equal, or 1"
+        )
     return tuple(found.pop() if found else 1 for found in sizes)
 
 
@@ -30,7 +33,7 @@ class _Combination(Operator, frozen=True, kw_only=True):
     arity: ClassVar[tuple[int, int | None]] = (2, None)
 
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
-        return (inputs[0].with_dims(*broadcast(inputs)),)
+        return (inputs[0].with_dims(*broadcast(tuple(shape.dims for shape in inputs))),)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
@@ -58,6 +61,9 @@ class Subtract(_Combination, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(additions=outputs[0].numel)
 
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        return Cost(additions=outputs[0].numel if input_gradient else 0)  # a sign changed
+
 
 @register("multiply")
 class Multiply(_Combination, frozen=True, kw_only=True):
@@ -68,6 +74,9 @@ class Multiply(_Combination, frozen=True, kw_only=True):
 
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
         return Cost(multiplications=outputs[0].numel * len(inputs) if input_gradient else 0)
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=tuple(range(len(inputs))))
 
 
 @register("abs")
@@ -80,24 +89,24 @@ class Abs(Operator, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(comparisons=inputs[0].numel)
 
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,))
+
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
 
         return modules.Abs()
 
 
-class _Nothing(Operator, frozen=True, kw_only=True):
+@register("identity")
+class Identity(Operator, frozen=True, kw_only=True):
+    """Its input."""
+
+    takes: ClassVar[str] = "any"
     view: ClassVar[bool] = True
 
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
         return inputs
-
-
-@register("identity")
-class Identity(_Nothing, frozen=True, kw_only=True):
-    """Its input."""
-
-    takes: ClassVar[str] = "any"
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -105,17 +114,50 @@ class Identity(_Nothing, frozen=True, kw_only=True):
         return nn.Identity()
 
 
-@register("dropout", p=Number(0, 1))
-class Dropout(_Nothing, frozen=True, kw_only=True):
-    """Dropout with probability p: nothing in inference, a comparison and a multiplication an element in training."""
+class _Dropping(Operator, frozen=True, kw_only=True):
+    view: ClassVar[bool] = True  # in inference it hands its input on
 
     p: float = 0.5
+
+    def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
+        return inputs
+
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        return Cost(multiplications=inputs[0].numel if input_gradient else 0)
+
+
+@register("dropout", p=Number(0, 1))
+class Dropout(_Dropping, frozen=True, kw_only=True):
+    """Dropout with probability p (Srivastava et al. 2014): nothing in inference.
+
+    In training an element is compared with p and multiplied by 0 or 1 / (1 - p).
+    """
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         count = inputs[0].numel if train else 0
         return Cost(comparisons=count, multiplications=count)
 
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(elements=inputs[0].numel if self.p else 0)
+
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
 
         return nn.Dropout(self.p)
+
+
+@register("drop_path", p=Number(0, 1))
+class DropPath(_Dropping, frozen=True, kw_only=True):
+    """Stochastic depth (Huang et al. 2016): whole samples of a branch are dropped with probability p.
+
+    Nothing in inference; in training a sample is compared with p and multiplied by 0 or 1 / (1 - p).
+    """
+
+    def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
+        shape = inputs[0]
+        return Cost(comparisons=shape.samples, multiplications=shape.numel) if train else Cost()
+
+    def module(self, inputs: Inputs) -> nn.Module:
+        from archprof.operators import modules
+
+        return modules.DropPath(self.p)

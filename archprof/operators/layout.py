@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from archprof.cost import Cost
 from archprof.errors import Refusal
 from archprof.operators.base import (
+    POINTWISE,
     WHOLE,
     Choice,
     Flag,
@@ -33,10 +34,20 @@ if TYPE_CHECKING:
 
 
 class _View(Operator, frozen=True, kw_only=True):
+    takes: ClassVar[str] = "any"
     view: ClassVar[bool] = True
 
-    def window(self, inputs: Inputs, outputs: Inputs) -> Window | str | None:
-        return WHOLE  # positions of the input are no positions of the output
+
+def _mixes_positions(dims: tuple[int, ...], shape: tuple[int, ...]) -> str | None:
+    """WHOLE where a map's channels and positions come to lie in one dimension: what follows sees them all.
+
+    Channels that stay apart (C, H, W to C, HW), positions that do (C, H, W to G, C / G, H, W) or that are
+    one alone leave positions what they are.
+    """
+    positions = dims[1:]
+    if len(dims) < 3 or math.prod(positions) == 1 or shape[0] == dims[0] or shape[-len(positions) :] == positions:
+        return POINTWISE
+    return WHOLE
 
 
 @register("flatten", start_dim=Integer(), end_dim=Integer())
@@ -54,6 +65,9 @@ class Flatten(_View, frozen=True, kw_only=True):
                 "no-such-dimension", f"start_dim {self.start_dim} comes after end_dim {self.end_dim}", "start_dim"
             )
         return (inputs[0].with_dims(*dims[:start], math.prod(dims[start : end + 1]), *dims[end + 1 :]),)
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> str | None:
+        return _mixes_positions(inputs[0].dims, outputs[0].dims)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -85,6 +99,9 @@ class Reshape(_View, frozen=True, kw_only=True):
                 "shape",
             )
         return (inputs[0].with_dims(*(have // known if dim == -1 else dim for dim in self.shape)),)
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> str | None:
+        return _mixes_positions(inputs[0].dims, outputs[0].dims)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
@@ -160,6 +177,7 @@ class Select(_View, frozen=True, kw_only=True):
 class Concat(Operator, frozen=True, kw_only=True):
     """Inputs one after another along `dim`; one input is allowed."""
 
+    takes: ClassVar[str] = "any"
     arity: ClassVar[tuple[int, int | None]] = (1, None)
 
     dim: int = 1
@@ -198,13 +216,14 @@ class SplitSize(Kind):
         return {"anyOf": [Integer(1).json_schema(), Integers(None, 1).json_schema()]}
 
 
-@register("split", split_size=SplitSize(), sections=Optional(Integer(1)), dim=Integer())
+@register("split", split_size=SplitSize(), sections=Optional(Integer(1, 10_000)), dim=Integer())
 class Split(Operator, frozen=True, kw_only=True):
     """`dim` cut into pieces of the sizes in split_size, named 0, 1, ... (`split.0`).
 
     With an integer for split_size, `sections` says how many such pieces there are.
     """
 
+    takes: ClassVar[str] = "any"
     view: ClassVar[bool] = True
 
     split_size: int | tuple[int, ...]
@@ -360,9 +379,13 @@ class Upsample(Operator, frozen=True, kw_only=True):
     def window(self, inputs: Inputs, outputs: Inputs) -> Window:
         from fractions import Fraction
 
-        strides = (Fraction(size, out) for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True))
+        ends = int(self.align_corners)  # with them, the distances between the corners are what corresponds
         taps = 1 if self.mode == "nearest" else 2
-        return Window(tuple(min(taps, size) for size in inputs[0].dims[1:]), tuple(strides), (0, 0))
+        sizes, strides = [], []
+        for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True):
+            strides.append(Fraction(size - ends, max(out - ends, 1)))
+            sizes.append(1 if size == out else min(taps, size))
+        return Window(tuple(sizes), tuple(strides), (0, 0))
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import Flag, Inputs, Integer, Operator, ParameterShapes, register, shown
+from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, Saved, register, shown
 from archprof.operators.elementwise import broadcast
 from archprof.shape import Shape
 
@@ -34,6 +33,9 @@ class Linear(Operator, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         out = outputs[0].numel
         return Cost(multiply_adds=out * inputs[0].dims[-1], bias_additions=out if self.bias else 0, activations=out)
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,))
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -71,6 +73,9 @@ class Maxout(Operator, frozen=True, kw_only=True):
     def kernel(self, inputs: Inputs) -> str:
         return f"maxout p={self.pool_size}"
 
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), outputs=True, elements=outputs[0].numel * self.pool_size)
+
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
 
@@ -93,20 +98,21 @@ class Matmul(Operator, frozen=True, kw_only=True):
                 f"{shown(left.dims)} times {shown(right.dims)}: the last dimension of the first ({left.dims[-1]}) "
                 f"must equal the last but one of the second ({right.dims[-2]})",
             )
-        leading = broadcast((left.with_dims(*left.dims[:-2]), right.with_dims(*right.dims[:-2])))
+        leading = broadcast((left.dims, right.dims), trailing=2)
         return (left.with_dims(*leading, left.dims[-2], right.dims[-1]),)
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(multiply_adds=outputs[0].numel * inputs[0].dims[-1])
 
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        both = 2 if input_gradient else 0  # a gradient for either factor
-        return Cost(multiply_adds=both * math.prod((outputs[0].numel, inputs[0].dims[-1])))
+        factors = 2 if input_gradient else 0  # each has a gradient of its own
+        return Cost(multiply_adds=factors * outputs[0].numel * inputs[0].dims[-1])
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
-        from archprof.operators.base import WHOLE
-
         return WHOLE
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0, 1))
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

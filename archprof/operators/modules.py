@@ -111,6 +111,20 @@ class Abs(nn.Module):
         return x.abs()
 
 
+class DropPath(nn.Module):
+    """Stochastic depth: in training whole samples are dropped, the others scaled up for it."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        kept = torch.rand([x.shape[0]] + [1] * (x.dim() - 1), device=x.device) >= self.p
+        return x * kept / (1.0 - self.p) if self.p < 1.0 else x * kept
+
+
 class L2Normalize(nn.Module):
     """Vectors along a dimension, divided by their length."""
 
@@ -126,8 +140,8 @@ class L2Normalize(nn.Module):
 class LayerNormAlong(nn.LayerNorm):
     """Layer normalisation over a dimension that is not the last."""
 
-    def __init__(self, dim: int, size: int, eps: float, bias: bool) -> None:
-        super().__init__(size, eps, bias=bias)
+    def __init__(self, dim: int, size: int, eps: float, elementwise_affine: bool, bias: bool) -> None:
+        super().__init__(size, eps, elementwise_affine, bias)
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
@@ -230,7 +244,7 @@ class PadChannels(nn.Module):
 class Parameter(nn.Module):
     """A trainable tensor, the same for every sample of its input's batch."""
 
-    def __init__(self, shape: tuple[int, ...], init: str) -> None:
+    def __init__(self, shape: tuple[int, ...], init: str | float) -> None:
         super().__init__()
         self.init = init
         self.value = nn.Parameter(torch.empty(shape))
@@ -240,7 +254,8 @@ class Parameter(nn.Module):
         if self.init == "normal":
             nn.init.normal_(self.value, std=0.02)
         else:
-            nn.init.constant_(self.value, 1.0 if self.init == "ones" else 0.0)
+            words = {"zeros": 0.0, "ones": 1.0}
+            nn.init.constant_(self.value, words[self.init] if isinstance(self.init, str) else self.init)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.value.expand(x.shape[0], *self.value.shape)
@@ -253,28 +268,50 @@ class ScaledDotProductAttention(nn.Module):
         return functional.scaled_dot_product_attention(query, key, value)
 
 
-class MultiHeadAttention(nn.MultiheadAttention):
-    """Multi-head attention of one sequence to itself, or of queries, keys and values; the batch comes first."""
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention of one sequence to itself, or of queries, keys and values; the batch comes first.
+
+    Parameters are named, laid out and initialised as those of nn.MultiheadAttention.
+    """
 
     def __init__(self, width: int, num_heads: int, bias: bool) -> None:
-        super().__init__(width, num_heads, bias=bias, batch_first=True)
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width)) if bias else None
+        self.out_proj = nn.Linear(width, width, bias)
+        self.reset_parameters()
 
-    def forward(self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        key = query if key is None else key
-        value = key if value is None else value
-        return super().forward(query, key, value, need_weights=False)[0]
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        if self.in_proj_bias is not None:
+            nn.init.zeros_(self.in_proj_bias)
+            nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None) -> Tensor:
+        weights = self.in_proj_weight.chunk(3)
+        biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        sources = (query, query if key is None else key, query if value is None else value)
+        heads = []  # of queries, keys and values, each (batch, heads, length, width of a head)
+        for index in range(3):
+            projected = functional.linear(sources[index], weights[index], biases[index])
+            heads.append(projected.reshape(*projected.shape[:2], self.num_heads, -1).transpose(1, 2))
+        mixed = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2])
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out
 
 
 class RoiPool(nn.Module):
     """Max pool of a fixed grid of regions, each a quarter of the map or more, to one size."""
 
-    def __init__(self, output_size: tuple[int, ...], regions: int) -> None:
+    def __init__(self, output_size: tuple[int, ...], regions: int, size: tuple[int, ...]) -> None:
         super().__init__()
         self.output_size = output_size
         self.regions = regions
+        self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
+        height, width = self.size
         pooled = []
         for region in range(self.regions):
             top, left = region % (height // 2 + 1), region // 2 % (width // 2 + 1)

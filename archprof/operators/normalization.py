@@ -16,6 +16,7 @@ from archprof.operators.base import (
     Operator,
     Optional,
     ParameterShapes,
+    Saved,
     axis,
     register,
     shown,
@@ -30,12 +31,11 @@ if TYPE_CHECKING:
 # of eps, a root and its inverse a group
 _STATISTICS_OF_ELEMENT = Cost(additions=3, multiplications=2)
 _STATISTICS_OF_GROUP = Cost(additions=-1, divisions=3, special=1)
-_AFFINE = Cost(additions=1, multiplications=1)
 
 
-def _normalising(count: int, groups: int, affine: bool) -> Cost:
-    cost = _STATISTICS_OF_ELEMENT * count + _STATISTICS_OF_GROUP * groups
-    return cost + _AFFINE * count if affine else cost
+def _normalising(count: int, groups: int, scale: bool, shift: bool) -> Cost:
+    affine = Cost(additions=int(shift), multiplications=int(scale))
+    return (_STATISTICS_OF_ELEMENT + affine) * count + _STATISTICS_OF_GROUP * groups
 
 
 @register("local_response_norm", size=Integer(1), alpha=Number(), beta=Number(), k=Number())
@@ -58,15 +58,26 @@ class LocalResponseNorm(Operator, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         channels = inputs[0].dims[0]
         before, after = self.size // 2, (self.size - 1) // 2
-        inside = sum(min(channel + after, channels - 1) - max(channel - before, 0) + 1 for channel in range(channels))
+        inside = channels * self.size - _overhang(before, channels) - _overhang(after, channels)
         count = inputs[0].numel
         sums = (inside - channels) * (count // channels)
         return Cost(multiplications=2 * count, additions=sums + count, special=count, divisions=count)
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        shape = inputs[0]
+        squares = shape.numel // shape.dims[0] * (shape.dims[0] + self.size - 1)  # padded across channels
+        return Saved(inputs=(0,), elements=squares + 2 * shape.numel)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
 
         return nn.LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
+
+
+def _overhang(reach: int, channels: int) -> int:
+    """What windows that reach so far to one side have outside, all channels together: reach + (reach - 1) + ..."""
+    cut = min(reach, channels)
+    return cut * reach - cut * (cut - 1) // 2
 
 
 @register("batch_norm2d", eps=Number(0), momentum=Optional(Number(0, 1)), affine=Flag(), track_running_stats=Flag())
@@ -101,8 +112,12 @@ class BatchNorm2d(Operator, frozen=True, kw_only=True):
         count = inputs[0].numel
         if train or not self.track_running_stats:
             groups = inputs[0].dims[0] * inputs[0].samples
-            return _normalising(count, groups, self.affine) + Cost(fvcore=count * (5 if self.affine else 4))
+            cost = _normalising(count, groups, self.affine, self.affine)
+            return cost + Cost(fvcore=count * (5 if self.affine else 4))
         return Cost(multiplications=count, additions=count, fvcore=count * (2 if self.affine else 1))
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), fixed=2 * inputs[0].dims[0])
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -111,7 +126,12 @@ class BatchNorm2d(Operator, frozen=True, kw_only=True):
 
 
 @register(
-    "layer_norm", normalized_shape=Optional(Integers(None, 1)), dim=Optional(Integer()), eps=Number(0), bias=Flag()
+    "layer_norm",
+    normalized_shape=Optional(Integers(None, 1)),
+    dim=Optional(Integer()),
+    eps=Number(0),
+    elementwise_affine=Flag(),
+    bias=Flag(),
 )
 class LayerNorm(Operator, frozen=True, kw_only=True):
     """Layer normalisation (Ba et al. 2016) over the last dimension, the last dimensions of `normalized_shape`,
@@ -120,6 +140,7 @@ class LayerNorm(Operator, frozen=True, kw_only=True):
     normalized_shape: tuple[int, ...] | None = None
     dim: int | None = None
     eps: float = 1e-5
+    elementwise_affine: bool = True
     bias: bool = True
 
     def validate(self) -> None:
@@ -144,12 +165,19 @@ class LayerNorm(Operator, frozen=True, kw_only=True):
         return inputs
 
     def parameters(self, inputs: Inputs) -> ParameterShapes:
+        if not self.elementwise_affine:
+            return {}
         extent = self.extent(inputs)
         return {"weight": extent, "bias": extent} if self.bias else {"weight": extent}
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         count = inputs[0].numel
-        return _normalising(count, count // math.prod(self.extent(inputs)), True) + Cost(fvcore=5 * count)
+        groups = count // math.prod(self.extent(inputs))
+        affine = self.elementwise_affine
+        return _normalising(count, groups, affine, affine and self.bias) + Cost(fvcore=count * (5 if affine else 4))
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), elements=2 * inputs[0].numel // math.prod(self.extent(inputs)))
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -158,8 +186,9 @@ class LayerNorm(Operator, frozen=True, kw_only=True):
 
         rank = len(inputs[0].dims)
         if self.dim is None or axis(self.dim, rank) == rank - 1:
-            return nn.LayerNorm(list(self.extent(inputs)), self.eps, bias=self.bias)
-        return modules.LayerNormAlong(axis(self.dim, rank) + 1, self.extent(inputs)[0], self.eps, self.bias)
+            return nn.LayerNorm(list(self.extent(inputs)), self.eps, self.elementwise_affine, self.bias)
+        size = self.extent(inputs)[0]
+        return modules.LayerNormAlong(axis(self.dim, rank) + 1, size, self.eps, self.elementwise_affine, self.bias)
 
 
 @register("group_norm", num_groups=Integer(1), eps=Number(0), affine=Flag())
@@ -187,7 +216,11 @@ class GroupNorm(Operator, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         count = inputs[0].numel
         groups = self.num_groups * inputs[0].samples
-        return _normalising(count, groups, self.affine) + Cost(fvcore=count * (5 if self.affine else 4))
+        cost = _normalising(count, groups, self.affine, self.affine)
+        return cost + Cost(fvcore=count * (5 if self.affine else 4))
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), elements=2 * self.num_groups * inputs[0].samples)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -215,6 +248,10 @@ class L2Normalize(Operator, frozen=True, kw_only=True):
         return Cost(
             multiplications=count, additions=count - groups, special=groups, comparisons=groups, divisions=count
         )
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        count = inputs[0].numel
+        return Saved(inputs=(0,), elements=count + count // inputs[0].dims[axis(self.dim, len(inputs[0].dims))])
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

@@ -17,6 +17,7 @@ from archprof.operators.base import (
     Number,
     Operator,
     Optional,
+    Saved,
     Window,
     register,
     shown,
@@ -148,6 +149,9 @@ class MaxPool2d(_PaddedPool, frozen=True, kw_only=True):
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
         return Cost(additions=outputs[0].numel if input_gradient else 0)  # each gradient to its greatest element
 
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), index_bytes=8 * outputs[0].numel)
+
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
 
@@ -174,6 +178,9 @@ class AvgPool2d(_PaddedPool, frozen=True, kw_only=True):
         elements, windows = self.counted(inputs, outputs)
         return Cost(additions=elements, divisions=windows) if input_gradient else Cost()
 
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,))
+
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
 
@@ -199,6 +206,9 @@ class LPPool2d(_Pool, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         elements, windows = self.counted(inputs, outputs)
         return Cost(special=elements + windows, additions=elements - windows)
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), elements=inputs[0].numel + 4 * outputs[0].numel)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -243,10 +253,9 @@ class _AdaptivePool(Operator, frozen=True, kw_only=True):
 
         strides = tuple(Fraction(size, out) for size, out in zip(inputs[0].dims[1:], outputs[0].dims[1:], strict=True))
         # the widest window starts as far as can be inside an element
-        widest = tuple(
-            -(-(stride.numerator + stride.denominator - 1) // stride.denominator) for stride in strides
-        )
+        widest = tuple(-(-(stride.numerator + stride.denominator - 1) // stride.denominator) for stride in strides)
         return Window(widest, strides, (0, 0))
+
 
 @register("adaptive_avg_pool2d", output_size=OutputSize())
 class AdaptiveAvgPool2d(_AdaptivePool, frozen=True, kw_only=True):
@@ -255,6 +264,9 @@ class AdaptiveAvgPool2d(_AdaptivePool, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         out = outputs[0].numel
         return Cost(additions=self.counted(inputs, outputs) - out, divisions=out, fvcore=inputs[0].numel)
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved() if outputs[0].dims[1:] == (1, 1) else Saved(inputs=(0,))  # a mean keeps sizes only
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -271,6 +283,9 @@ class AdaptiveMaxPool2d(_AdaptivePool, frozen=True, kw_only=True):
 
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
         return Cost(additions=outputs[0].numel if input_gradient else 0)
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), index_bytes=8 * outputs[0].numel)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from torch import nn
@@ -300,6 +315,9 @@ class RoiPool(Operator, frozen=True, kw_only=True):
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return WHOLE
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,), index_bytes=8 * outputs[0].numel)
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

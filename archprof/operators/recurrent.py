@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, register, shown
+from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, Saved, register, shown
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ class _Recurrent(Operator, frozen=True, kw_only=True):
     num_layers: int = 1
     bidirectional: bool = False
     bias: bool = True
+
+    @property
+    def depth(self) -> int:  # type: ignore[override]  # of every other operator it is the class's
+        return self.num_layers
 
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
@@ -64,6 +68,12 @@ class _Recurrent(Operator, frozen=True, kw_only=True):
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return WHOLE
 
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        # a bound: each gate's value and the states, a step; cuDNN and oneDNN keep workspaces of their own
+        steps = inputs[0].dims[0] * inputs[0].samples
+        states = (self.gates + 2) * self.hidden_size * self.directions() * self.num_layers
+        return Saved(inputs=(0,), outputs=True, elements=states * steps)
+
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules
 
@@ -77,18 +87,17 @@ class _Recurrent(Operator, frozen=True, kw_only=True):
         )
 
 
-_KINDS = {"hidden_size": Integer(1), "num_layers": Integer(1), "bidirectional": Flag(), "bias": Flag()}
+_KINDS = {"hidden_size": Integer(1), "num_layers": Integer(1, 1000), "bidirectional": Flag(), "bias": Flag()}
 
 
 @register("lstm", **_KINDS)
 class Lstm(_Recurrent, frozen=True, kw_only=True):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), its outputs named output, hidden and cell.
 
-    A unit and step: three sigmoids, two tanh, three multiplications, an addition. One weight layer each.
+    A unit and step: three sigmoids, two tanh, three multiplications, an addition. As deep as it has layers.
     """
 
     gates: ClassVar[int] = 4
-    depth: ClassVar[int] = 1
     torch_name: ClassVar[str] = "LSTM"
     each: ClassVar[Cost] = Cost(special=5, additions=4, divisions=3, multiplications=3)
 
@@ -100,10 +109,9 @@ class Lstm(_Recurrent, frozen=True, kw_only=True):
 class Gru(_Recurrent, frozen=True, kw_only=True):
     """Gated recurrent unit (Cho et al. 2014), its outputs named output and hidden.
 
-    A unit and step: two sigmoids, a tanh, three multiplications, two additions. One weight layer each.
+    A unit and step: two sigmoids, a tanh, three multiplications, two additions. As deep as it has layers.
     """
 
     gates: ClassVar[int] = 3
-    depth: ClassVar[int] = 1
     torch_name: ClassVar[str] = "GRU"
     each: ClassVar[Cost] = Cost(special=3, additions=4, divisions=2, multiplications=3)

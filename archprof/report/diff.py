@@ -18,7 +18,7 @@ FORMATS = ("terminal", "markdown", "json")
 _MARKS = {SAME: "", CHANGED: "~", ADDED: "+", REMOVED: "-"}
 
 
-def render(diff: Diff, format: str, *, all_rows: bool = False, surface: Surface = Surface()) -> str:  # noqa: A002
+def render(diff: Diff, format: str, *, all_rows: bool = False, surface: Surface) -> str:  # noqa: A002
     """A diff as text; rows without a change only with `all_rows`."""
     if format == "json":
         return json.dumps(_document(diff), indent=2, ensure_ascii=False) + "\n"

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from archprof.analysis.numbers import BYTE_UNITS, ColumnStyle, Style, column_style, decimal_text, percentages
 from archprof.analysis.numbers import exact as exact_text
-from archprof.analysis.table import AtLeast, Cell, Column, Row, Share, Table
+from archprof.analysis.table import AtLeast, Cell, Column, Row, Share, Table, cell_text
 from archprof.operators.base import shown
 from archprof.report.sheet import Line, Sheet
-from archprof.shape import Shape
 
 NOT_COUNTED = "not counted"
 _SHARE_DECIMALS = 1
@@ -139,14 +138,14 @@ class _Printer:
 
     def cell(self, cell: Cell, is_end: bool) -> str:
         if self.column.count is None:
-            return _text(cell)
+            return _plain(cell_text(cell))
         if cell is None:
             return NOT_COUNTED
         if isinstance(cell, AtLeast):
             return f">= {self.with_unit(cell.value)}" + (" (lower bound)" if is_end else "")
         if isinstance(cell, int):
             return self.with_unit(cell) if cell or is_end else self.column.zero
-        return _text(cell)
+        return _plain(cell_text(cell))
 
     def with_unit(self, value: int) -> str:
         text = self.number(value)
@@ -182,12 +181,3 @@ class _Printer:
 
 def _known(cell: Cell) -> int:
     return cell.value if isinstance(cell, AtLeast) else cell if isinstance(cell, int) else 0
-
-
-def _text(cell: Cell) -> str:
-    """A cell that is no count: shapes as papers print them, a receptive field as one number if it is square."""
-    if isinstance(cell, tuple):
-        if all(isinstance(each, Shape) for each in cell):
-            return ", ".join(map(str, cell))
-        return str(cell[0]) if len(set(cell)) == 1 else "x".join(map(str, cell))
-    return _plain(str(cell))

@@ -46,7 +46,7 @@ class ExpressionError(ArchprofError):
         self.message = message
 
 
-class UnknownName(ExpressionError):  # noqa: N818
+class UnknownName(ExpressionError):
     """A name that nothing has in this scope."""
 
     def __init__(self, name: str) -> None:
@@ -378,7 +378,7 @@ _COMPARE: dict[type[ast.cmpop], _Binary] = {
 }
 
 
-def _unknown_key(table: Mapping[Any, Any], key: Any) -> ExpressionError:
+def _unknown_key(table: Mapping[Any, Any], key: Any, *, field: bool = False) -> ExpressionError:
     def told(what: str) -> ExpressionError:
         return ExpressionError("no-such-key", f"the map has no key {what}")
 
@@ -393,7 +393,8 @@ def _unknown_key(table: Mapping[Any, Any], key: Any) -> ExpressionError:
         return told(f"{name}: did you mean {close}?")
     keys = [other if isinstance(other, str) else shown(other) for other in list(table)[:10]]
     more = f" and {len(table) - len(keys)} more" if len(table) > len(keys) else ""
-    return told(f"{name}; it has {', '.join(keys) or 'none'}{more}")
+    ask = f" (where only some have it, ask first: '{name}' in ...)" if field else ""
+    return told(f"{name}; it has {', '.join(keys) or 'none'}{more}{ask}")
 
 
 def _index(value: Any, key: Any) -> Any:
@@ -416,7 +417,7 @@ def _key(value: Any, name: str) -> Any:
         raise _wrong(f".{name} takes a map's key, and this is {shown(value)}, not a map")
     if name in value:
         return value[name]
-    raise _unknown_key(value, name)
+    raise _unknown_key(value, name, field=True)
 
 
 # --- functions

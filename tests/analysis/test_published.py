@@ -10,6 +10,7 @@ from archprof.analysis.published import (
     PublishedException,
     column_styles,
     parse_published,
+    published_for,
     read_published,
 )
 from archprof.spec.errors import SpecError
@@ -37,7 +38,8 @@ exceptions:
 
 
 def test_a_published_file() -> None:
-    published = parse_published(SMALL.encode(), "small.yaml")
+    published = parse_published(SMALL.encode(), "small.yaml").table
+    assert published is not None
     assert (published.title, published.source, published.fold) == ("A table", "A paper, table 1", 2)
     assert published.columns["params"].style == Style(units={"": 0, "K": 1}, rounding="cut_off")
     assert published.columns["ops"].style == Style(units={"M": 0}, rounding="nearest")
@@ -55,17 +57,66 @@ def test_a_published_file() -> None:
 
 
 def test_styles_are_for_what_the_source_counts() -> None:
-    published = parse_published(SMALL.encode(), "small.yaml")
+    table = parse_published(SMALL.encode(), "small.yaml").table
+    assert table is not None
     net = Builder()
     net.add("conv", "conv2d", out_channels=1, kernel_size=1)
-    params = {"param": published.columns["params"].style}
-    assert column_styles(published, analyse(net.graph())) == {**params, "FLOPs": published.columns["ops"].style}
-    assert column_styles(published, analyse(net.graph(), counting="operations")) == params
+    params = {"param": table.columns["params"].style}
+    assert column_styles(table, analyse(net.graph())) == {**params, "FLOPs": table.columns["ops"].style}
+    assert column_styles(table, analyse(net.graph(), counting="operations")) == params
+
+
+FAMILY = """\
+title: A family
+source: A paper, table 2
+columns:
+  params: {quantity: params, units: {M: 0}}
+  FLOPs: {quantity: multiply_adds, units: {B: 1}, source: another paper}
+  field: {quantity: receptive_field, units: {one: 0}}
+networks:
+  net-a: {total: {params: 133M}}
+  net-b:
+    title: The second
+    rows: [{path: fc6, cells: {field: 224}}]
+    total: {params: 144M, FLOPs: 19.6B}
+    exceptions: [{path: fc6, column: field, arithmetic: 404}, {path: total, column: params, rounding: cut_off}]
+"""
+
+
+def test_several_networks_in_a_published_file() -> None:
+    published = parse_published(FAMILY.encode(), "family.yaml")
+    first, second = published_for(published, "net-a"), published_for(published, "net-b")
+    assert published_for(published, "net-c") is None
+    assert first is not None
+    assert second is not None
+    assert (first.title, second.title) == ("A family", "The second")
+    assert first.source == second.source == "A paper, table 2"
+    assert first.columns["FLOPs"].source == "another paper"
+    assert (first.rows, {name: cell.text for name, cell in first.total.items()}) == ((), {"params": "133M"})
+    assert [row.path for row in second.rows] == ["fc6"]
+    assert [(each.path, each.arithmetic, each.rounding) for each in second.exceptions] == [
+        ("fc6", 404, None),
+        (None, None, "cut_off"),
+    ]
+
+
+def test_one_table_is_of_whichever_network_names_it() -> None:
+    published = parse_published(SMALL.encode(), "small.yaml")
+    assert published_for(published, "anything") is published.table
+
+
+def test_how_a_total_is_printed_is_no_style_for_rows() -> None:
+    table = published_for(parse_published(FAMILY.encode(), "family.yaml"), "net-b")
+    assert table is not None
+    net = Builder()
+    net.add("conv", "conv2d", out_channels=1, kernel_size=1)
+    assert column_styles(table, analyse(net.graph())) == {}
 
 
 def test_zf_is_the_lecture_s_table() -> None:
     """Cell for cell, against the copy of the reference table in the golden folder."""
-    published = read_published(ROOT / "specs/published/zf.yaml")
+    published = read_published(ROOT / "specs/published/zf.yaml").table
+    assert published is not None
     with open(ROOT / "tests/golden/zf-lecture.csv", newline="") as stream:
         header, *rows = csv.reader(stream)
     assert ["layer", *published.columns] == header
@@ -81,6 +132,16 @@ HEAD = "columns: {param: {quantity: params, units: {K: 0}}}\nrows: [{path: a, ce
     ("text", "messages"),
     [
         ("rows: []\n", ["1:1: a published file needs columns [missing-key]"]),
+        ("columns: {}\n", ["1:1: a published file needs rows or total [missing-key]"]),
+        (
+            "columns: {a: {}}\nnetworks: {n: {source: x}, m: 3, o: {total: {b: 1}}}\nrows: []\n",
+            [
+                "2:15: network n needs rows or total [missing-key]",
+                "2:31: network m must be a map [wrong-type]",
+                "2:46: total: unknown key b: its keys are a [unknown-key]",
+                "3:7: with networks, rows stands under each of them [conflicting-keys]",
+            ],
+        ),
         (
             "colums: {}\nrows: 3\n",
             [
@@ -94,14 +155,14 @@ HEAD = "columns: {param: {quantity: params, units: {K: 0}}}\nrows: [{path: a, ce
             "columns: {a: {quantity: param, units: {K: 0}}}\nrows: []\n",
             [
                 "1:25: column a: quantity must be params, multiply_adds, multiply_adds_with_bias, operations, fvcore, "
-                "activations, depth or memory, not param: did you mean params? [not-a-choice]"
+                "activations, receptive_field, depth or memory, not param: did you mean params? [not-a-choice]"
             ],
         ),
         (
             "columns: {a: {units: {K: 0}}}\nrows: []\n",
             [
                 "1:11: column a needs quantity: params, multiply_adds, multiply_adds_with_bias, operations, fvcore, "
-                "activations, depth or memory [missing-key]"
+                "activations, receptive_field, depth or memory [missing-key]"
             ],
         ),
         (
