@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from archprof.cli import check, diff, explain, list_, schema, table
+from archprof.cli import check, compare, diff, explain, list_, schema, table
 from archprof.errors import ArchprofError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("table")(table.table)
 app.command("check")(check.check)
+app.command("compare")(compare.compare)
 app.command("diff")(diff.diff)
 app.command("list")(list_.list_specs)
 app.command("schema")(schema.schema)

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Annotated
+
 import typer
 
+from archprof.cli.common import OutputOption, one_of
 
-def list_specs() -> None:
-    """List the shipped specs and their variants."""
-    from archprof.spec import load_document, shipped_paths
 
-    for path in shipped_paths():
-        document = load_document(path)
-        about = " - ".join(filter(None, (document.title, document.source)))
-        typer.echo(f"{document.name}  {about}" if about else document.name)
-        for variant in document.variants.values():
-            aliases = f" (also {', '.join(variant.aliases)})" if variant.aliases else ""
-            typer.echo(f"  {variant.name}{aliases}")
+def list_specs(
+    format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown, csv, json.")] = "terminal",
+    output: OutputOption = None,
+) -> None:
+    """List the shipped networks: year, parameters, FLOPs, depth, source."""
+    from archprof.analysis.check import networks
+    from archprof.analysis.summary import summarise
+    from archprof.report import Surface, surface_of, write_output
+    from archprof.report.summaries import FORMATS, LIST_COLUMNS, render
+    from archprof.spec import expand
+    from archprof.spec.library import SHIPPED
+
+    one_of(format_, FORMATS, "format")
+    shipped = [
+        summarise(expand(document, variant), document, variant, counting="multiply_adds")
+        for document, variant in networks([str(SHIPPED)])
+    ]
+    text = render(
+        shipped,
+        format_,
+        surface_of(sys.stdout) if output is None else Surface(),
+        columns=LIST_COLUMNS,
+        title="Shipped networks",
+        caption=("FLOPs are multiply-adds, biases not counted; depth is weight layers on the longest path",),
+    )
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_output(text, output)

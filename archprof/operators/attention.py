@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, Saved, register, shown
+from archprof.operators.base import (
+    WHOLE,
+    Flag,
+    Inputs,
+    Integer,
+    Operator,
+    ParameterShapes,
+    Saved,
+    listed_and,
+    register,
+    shown,
+)
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -27,20 +38,8 @@ def _attention(heads: int, queries: int, keys: int, width: int, value_width: int
     )
 
 
-class _Attention(Operator, frozen=True, kw_only=True):
-    def backward_cost(
-        self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool
-    ) -> Cost | None:
-        forward = self.cost(inputs, outputs, train=True)
-        assert forward is not None
-        return Cost(multiply_adds=2 * forward.multiply_adds)  # a gradient for either factor of every product
-
-    def window(self, inputs: Inputs, outputs: Inputs) -> str:
-        return WHOLE
-
-
 @register("scaled_dot_product_attention")
-class ScaledDotProductAttention(_Attention, frozen=True, kw_only=True):
+class ScaledDotProductAttention(Operator, frozen=True, kw_only=True):
     """softmax(q k^T / sqrt(E)) v of three inputs: queries (..., L, E), keys (..., S, E), values (..., S, V)."""
 
     arity: ClassVar[tuple[int, int | None]] = (3, 3)
@@ -59,6 +58,13 @@ class ScaledDotProductAttention(_Attention, frozen=True, kw_only=True):
         heads = inputs[0].numel // (query[-2] * query[-1])
         return _attention(heads, query[-2], key[-2], query[-1], value[-1])
 
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        factors = 2 if input_gradient else 0  # of every product, each has a gradient of its own
+        return Cost(multiply_adds=factors * self.cost(inputs, outputs).multiply_adds)
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> str:
+        return WHOLE
+
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         rows = inputs[0].numel // inputs[0].dims[-1]  # the logarithm of the sum of exponentials, a row each
         return Saved(inputs=(0, 1, 2), outputs=True, elements=rows)
@@ -70,7 +76,7 @@ class ScaledDotProductAttention(_Attention, frozen=True, kw_only=True):
 
 
 @register("multi_head_attention", num_heads=Integer(1), bias=Flag())
-class MultiHeadAttention(_Attention, frozen=True, kw_only=True):
+class MultiHeadAttention(Operator, frozen=True, kw_only=True):
     """Multi-head attention with its projections, of one sequence (L, E) to itself, or of queries, keys and values.
 
     The parameters are those of torch's nn.MultiheadAttention. As the literature has it, two weight layers deep:
@@ -88,8 +94,13 @@ class MultiHeadAttention(_Attention, frozen=True, kw_only=True):
             raise Refusal("wrong-arity", f"{self.op} takes 1 input or 3 (queries, keys, values), not 2")
         query = inputs[0].dims
         for shape in inputs:
-            if len(shape.dims) != 2 or shape.dims[-1] != query[-1]:
-                raise Refusal("shape-mismatch", f"takes sequences (L, E) of one width, not {shown(shape.dims)}")
+            if len(shape.dims) != 2:
+                raise Refusal("wrong-rank", f"takes a sequence (L, E), not {shown(shape.dims)}")
+            if shape.dims[-1] != query[-1]:
+                raise Refusal(
+                    "shape-mismatch",
+                    f"takes sequences (L, E) of one width, not {listed_and(shown(each.dims) for each in inputs)}",
+                )
         if inputs[1:] and inputs[1] != inputs[2]:
             raise Refusal(
                 "shape-mismatch", f"keys {shown(inputs[1].dims)} and values {shown(inputs[2].dims)} must be equal"
@@ -122,16 +133,21 @@ class MultiHeadAttention(_Attention, frozen=True, kw_only=True):
         return one_sample * inputs[0].samples
 
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        times = int(input_gradient) + int(weight_gradient)
+        if not times:
+            return Cost()
         forward = self.cost(inputs, outputs)
         width = inputs[0].dims[-1]
         outward = inputs[0].numel * width  # the projection out, whose input always needs a gradient
         inward = forward.activations * width - outward
         inside = forward.multiply_adds - inward - outward
-        times = int(input_gradient) + int(weight_gradient)
         return Cost(
             multiply_adds=2 * inside + (1 + int(weight_gradient)) * outward + times * inward,
             bias_additions=forward.bias_additions if weight_gradient else 0,
         )
+
+    def window(self, inputs: Inputs, outputs: Inputs) -> str:
+        return WHOLE
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         queries, keys = inputs[0], inputs[-1]

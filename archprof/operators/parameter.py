@@ -58,7 +58,7 @@ class Parameter(Operator, frozen=True, kw_only=True):
         return {"value": self.shape}
 
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        return Cost(additions=outputs[0].numel)  # gradients of all samples are added up
+        return Cost(additions=outputs[0].numel if weight_gradient else 0)  # gradients of all samples are added up
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return NOTHING

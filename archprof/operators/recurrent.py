@@ -65,6 +65,16 @@ class _Recurrent(Operator, frozen=True, kw_only=True):
         # the two products of a gate are added
         return (inner + Cost(additions=self.gates * units) + self.each * units) * steps
 
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+        if not (input_gradient or weight_gradient):
+            return Cost()
+        forward = self.cost(inputs, outputs)
+        gradients = forward.multiply_adds  # of what enters a product: the states before, the layers below
+        if not input_gradient:
+            gradients -= self.gates * self.hidden_size * self.directions() * inputs[0].numel
+        weights = forward.multiply_adds if weight_gradient else 0
+        return Cost(multiply_adds=gradients + weights, bias_additions=forward.bias_additions if weight_gradient else 0)
+
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return WHOLE
 

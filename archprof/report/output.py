@@ -42,6 +42,11 @@ def surface_of(stream: TextIO) -> Surface:
 
 
 def write_output(text: str, path: str | os.PathLike[str]) -> None:
+    """Write a text as UTF-8, whole or not at all, as `write_bytes` does."""
+    write_bytes(text.encode("utf-8"), path)
+
+
+def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
     """Write a file, whole or not at all: under another name beside it, then renamed.
 
     What is there and is no regular file (/dev/stdout, a pipe) is written to as it stands.
@@ -53,10 +58,10 @@ def write_output(text: str, path: str | os.PathLike[str]) -> None:
         if status is not None and stat.S_ISDIR(status.st_mode):
             raise UsageError(f"cannot write {path}: it is a directory; give a file")
         if status is not None and not stat.S_ISREG(status.st_mode):
-            target.write_text(text, encoding="utf-8", newline="\n")
+            target.write_bytes(content)
             return
         target = target.resolve()  # a link stays a link
-        _replace(text, target, 0o666 if status is None else stat.S_IMODE(status.st_mode))
+        _replace(content, target, 0o666 if status is None else stat.S_IMODE(status.st_mode))
     except FileNotFoundError:
         raise UsageError(f"cannot write {path}: there is no folder {target.parent}") from None
     except (OSError, ValueError) as error:
@@ -64,13 +69,13 @@ def write_output(text: str, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"cannot write {path}: {reason}") from None
 
 
-def _replace(text: str, target: Path, mode: int) -> None:
+def _replace(content: bytes, target: Path, mode: int) -> None:
     temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
     try:
         # made here and not by tempfile, so that a new file gets the rights that the user's umask gives
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with open(descriptor, "wb") as stream:
+            stream.write(content)
         if target.exists():
             os.chmod(temporary, mode)
         os.replace(temporary, target)

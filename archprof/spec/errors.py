@@ -9,6 +9,14 @@ import msgspec
 from archprof.errors import ArchprofError
 
 
+MAX_MESSAGE = 1_000
+
+
+def clipped(message: str) -> str:
+    """A message that quotes something huge, without its middle."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE // 2]} ... {message[-200:]}"
+
+
 class Mistake(msgspec.Struct, frozen=True, order=True):
     """One mistake at one place. Lines and columns count from 1; line 0 stands for the file as a whole."""
 

@@ -14,7 +14,7 @@ from archprof.operators import Operator, create, find, listed, listed_and, neare
 from archprof.operators.base import Integer
 from archprof.shape import Shape
 from archprof.spec.document import Block, Document, InputSpec, Layer, Variant
-from archprof.spec.errors import Mistake, SpecError
+from archprof.spec.errors import Mistake, SpecError, clipped
 from archprof.spec.expressions import ExpressionError
 from archprof.spec.expressions import parse as parse_expression
 from archprof.spec.parse import (
@@ -105,6 +105,7 @@ class _Expander:
 
     def add(self, place: Any, code: str, message: str, uses: Sequence[Layer] = ()) -> None:
         """Note a mistake once for its place; inside a block, with the line that used it."""
+        message = clipped(message)
         if uses:
             last = uses[-1]
             assert last.block is not None

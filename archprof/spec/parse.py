@@ -24,7 +24,7 @@ from archprof.spec.document import (
     PublishedErrors,
     Variant,
 )
-from archprof.spec.errors import Mistake, SpecError
+from archprof.spec.errors import Mistake, SpecError, clipped
 from archprof.spec.expressions import RESERVED, ExpressionError, name_hint
 from archprof.spec.expressions import parse as parse_expression
 from archprof.spec.reader import Mapping as TreeMapping
@@ -132,7 +132,7 @@ class _Parser:
     # --- mistakes
 
     def add(self, place: Any, code: str, message: str) -> None:
-        self.mistakes.append(Mistake(self.file, place.line, place.column, message, code))
+        self.mistakes.append(Mistake(self.file, place.line, place.column, clipped(message), code))
 
     def refuse(self, tree: Tree, prefix: str, refusal: Refusal) -> None:
         self.add(tree, refusal.code, f"{prefix}{advised(refusal, tree)}")

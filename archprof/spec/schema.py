@@ -51,10 +51,20 @@ def _strict(properties: Schema, *, required: tuple[str, ...] = (), **more: Any) 
     }
 
 
+def _with_expressions(schema: Schema) -> Schema:
+    """A kind's schema in which every item of a list may be an expression too."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_with_expressions(one) for one in schema["anyOf"]]}
+    if "items" in schema:
+        return {**schema, "items": {"anyOf": [_with_expressions(schema["items"]), _EXPRESSION]}}
+    return schema
+
+
 def _fields(cls: type[Operator]) -> Schema:
     """An operator's fields: of their kind, an expression, or null to drop a default."""
     return {
-        name: {"anyOf": [kind.json_schema(), _EXPRESSION, {"type": "null"}]} for name, kind in cls.fields.items()
+        name: {"anyOf": [_with_expressions(kind.json_schema()), _EXPRESSION, {"type": "null"}]}
+        for name, kind in cls.fields.items()
     } | {"norm": _COMPANION, "activation": _COMPANION}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
@@ -111,6 +112,36 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_against_torch(case: Case) -> None:
     check(case)
+
+
+@pytest.mark.parametrize("op", ["lstm", "gru"])
+@pytest.mark.parametrize("input_gradient", [True, False])
+def test_backward_against_flop_counter_mode(op: str, input_gradient: bool) -> None:
+    """What enters the first layer needs no gradient; the states and what enters the second do, but for the first
+    states, which are constants: archprof counts every step alike, as cuDNN computes them."""
+    operator, inputs = create(op, hidden_size=2, num_layers=2), shapes([(4, 3)])
+    outputs = operator.shapes(inputs)
+    x = torch.randn(1, 4, 3, requires_grad=input_gradient)
+    named = dict(operator.module(inputs).named_parameters())
+    with FlopCounterMode(display=False) as counter:
+        results = stacked(_lstm_run if op == "lstm" else _gru_run, 2, 1)(named, x)
+    assert counter.get_total_flops() == 2 * operator.cost(inputs, outputs).multiply_adds
+    with FlopCounterMode(display=False) as counter:
+        sum(result.sum() for result in results).backward()
+    gates = 4 if op == "lstm" else 3
+    first_states = 2 * (gates * 2) * 2  # two layers: gates x hidden by hidden
+    mine = operator.backward_cost(inputs, outputs, input_gradient, True)
+    assert counter.get_total_flops() == 2 * (mine.multiply_adds - first_states)
+    assert mine.bias_additions == 4 * 2 * 2 * (gates * 2)
+
+
+@pytest.mark.parametrize("op", ["lstm", "gru"])
+def test_frozen_weights_get_no_gradient(op: str) -> None:
+    operator, inputs = create(op, hidden_size=2, num_layers=2), shapes([(4, 3)])
+    outputs = operator.shapes(inputs)
+    forward = operator.cost(inputs, outputs)
+    assert operator.backward_cost(inputs, outputs, True, False) == Cost(multiply_adds=forward.multiply_adds)
+    assert operator.backward_cost(inputs, outputs, False, False) == Cost()
 
 
 def test_outputs_have_names() -> None:

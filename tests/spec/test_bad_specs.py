@@ -58,8 +58,11 @@ def test_a_directory(tmp_path, monkeypatch):
 
 def test_a_missing_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert told("net.yaml") == (
-        "net.yaml: no such file, and no shipped spec is called net: did you mean zf? [no-such-file]"
+    assert told("zfx.yaml") == (
+        "zfx.yaml: no such file, and no shipped spec is called zfx: did you mean zf? [no-such-file]"
+    )
+    assert told("quux.yaml") == (
+        "quux.yaml: no such file, and no shipped spec is called quux: archprof list shows them [no-such-file]"
     )
 
 

@@ -1,0 +1,60 @@
+"""`archprof compare`: networks side by side."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from archprof.analysis import CONVENTIONS, DTYPES
+from archprof.cli.common import MaxNodesOption, OutputOption, SetOption, expansion, graph_of, one_of
+from archprof.spec import MAX_NODES, find_spec
+
+
+def compare(
+    specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="Spec files, FILE:VARIANT, or shipped names.")],
+    format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown, csv, json.")] = "terminal",
+    output: OutputOption = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Whole numbers, not rounded.")] = False,
+    counting: Annotated[str, typer.Option(help=f"What one FLOP is: {', '.join(CONVENTIONS)}.")] = "multiply_adds",
+    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch, for memory too.")] = 1,
+    dtype: Annotated[str, typer.Option(help=f"For bytes: {', '.join(DTYPES)}.")] = "float32",
+    set_: SetOption = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Draw FLOPs against published top-5 error, area = params: .svg or .png."),
+    ] = None,
+    max_nodes: MaxNodesOption = MAX_NODES,
+) -> None:
+    """Compare any number of networks: params, FLOPs, activations, depth, memory, receptive field, published error."""
+    from archprof.analysis.summary import summarise
+    from archprof.report import Surface, surface_of, write_output
+    from archprof.report.summaries import COMPARE_COLUMNS, FORMATS, render
+
+    one_of(format_, FORMATS, "format")
+    summaries = []
+    for spec in specs:
+        document, variant = find_spec(spec)
+        graph = graph_of(expansion(document, variant, set_, None, max_nodes))
+        summaries.append(summarise(graph, document, variant, counting=counting, batch=batch, dtype=dtype))
+    text = render(
+        summaries,
+        format_,
+        surface_of(sys.stdout) if output is None else Surface(),
+        columns=COMPARE_COLUMNS,
+        title=f"{len(summaries)} networks, batch {batch}, {dtype}",
+        caption=(
+            f"counting: {counting}: {CONVENTIONS[counting].caption}",
+            "inference, training: the peak of memory by liveness over the graph, training with momentum",
+        ),
+        exact_numbers=exact,
+    )
+    if plot is not None:
+        from archprof.report.bubbles import draw
+
+        draw(summaries, plot)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_output(text, output)
