@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from tests.interpret import assert_builds
 
 from archprof.analysis import analyse
 from archprof.analysis.numbers import agrees
 from archprof.graph import Graph
 from archprof.shape import Shape
 from archprof.spec import expand, find_spec
+from tests.interpret import assert_builds
 
 
 def network(name: str, input_size: int | None = None, **parameters: Any) -> Graph:
@@ -35,6 +35,8 @@ class Published(NamedTuple):
 
 PUBLISHED = {
     "mobilenet-v2-1.0": Published(3504872, "0.301G", fvcore="0.31G"),
+    "mobilenet-v3-large": Published(5483032, "0.217G"),
+    "mobilenet-v3-small": Published(2542856, "0.057G"),
     "squeezenet-1.0": Published(1248424, "0.819G"),
     "squeezenet-1.1": Published(1235496, "0.349G"),
     "densenet-121": Published(7978856, "2.834G", fvcore="2.87G"),
@@ -53,6 +55,10 @@ PUBLISHED = {
     "convnext-s": Published(50223688, "8.7G"),
     "convnext-b": Published(88591464, "15.4G"),
     "convnext-l": Published(197767336, "34.4G"),
+    "resnext-50-32x4d": Published(25028904, "4.23G"),
+    "resnext-101-32x8d": Published(88791336, "16.414G"),
+    "wide-resnet-50-2": Published(68883240, "11.398G"),
+    "wide-resnet-101-2": Published(126886696, "22.753G"),
     "vit-b-16": Published(86567656, "17.564G", fvcore="17.58G"),
     "vit-b-32": Published(88224232, "4.409G"),
     "vit-l-16": Published(304326632, "61.555G"),
@@ -153,17 +159,22 @@ def test_crops_of_valid_unet_are_centred() -> None:
     assert all(len(set(node.operator.padding)) == 1 for node in crops.values())
 
 
+def test_layer_scale_starts_as_the_paper_has_it() -> None:
+    gamma = next(node for node in network("convnext-t").nodes if node.path == "stage1.0.gamma")
+    (value,) = gamma.operator.module(gamma.input_shapes).parameters()
+    assert (value == 1e-6).all()
+
+
 # a small form of one network each family
 SMALL = {
     "mobilenet-v2-0.5": {"input_size": 32},
+    "mobilenet-v3-small": {"input_size": 32},
     "squeezenet-1.0": {"input_size": 35},
-    "squeezenet-1.1": {"input_size": 35},
     "densenet-121": {"input_size": 32},
     "efficientnet-b0": {"input_size": 32},
     "convnext-t": {"input_size": 32},
     "vit-b-16": {"image": 32},
     "unet-valid": {"input_size": 188},
-    "unet-same": {"input_size": 16},
     "lstm-language-model-small": {"vocabulary": 50, "steps": 3},
     "two-3x3": {"channels": 4},
 }

@@ -5,30 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from archprof.analysis.analysis import Analysis, analyse
 from archprof.analysis.counting import CONVENTIONS
 from archprof.analysis.memory import memory
-from archprof.analysis.numbers import agrees, exact, is_printed, parse_printed
+from archprof.analysis.numbers import ROUNDINGS, agrees, exact, is_printed, parse_printed
 from archprof.analysis.published import (
     PublishedCell,
     PublishedColumn,
     PublishedException,
     PublishedTable,
-    published_for,
-    read_published,
+    published_table,
 )
 from archprof.analysis.table import Row, Table, cell_text, make_table
 from archprof.errors import UsageError
 from archprof.graph import Graph
-from archprof.operators import hint
-from archprof.spec import expand, find_spec, load_document
+from archprof.operators import hint, listed, nearest
+from archprof.spec import expand, find_spec
 from archprof.spec.document import Document, Variant
 from archprof.spec.errors import Mistake, SpecError
-from archprof.spec.reader import Scalar, Tree, plain
+from archprof.spec.reader import Tree, plain
 
 PASSED, FAILED, EXCEPTION = "passed", "failed", "exception"
 
@@ -48,13 +47,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     column: int
 
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        said = f"{place}: {self.what} is {self.found}, not {self.expected}"
-        if self.status == PASSED:
-            said = f"{place}: {self.what} is {self.expected}"
-        return said + (f" ({self.note})" if self.note else "")
-
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """A network and all that was checked of it."""
@@ -67,6 +59,22 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     def count(self, status: str) -> int:
         """How many findings have a status."""
         return sum(finding.status == status for finding in self.findings)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a command line named: the networks that could be checked, and the mistakes of the other files."""
+
+    networks: tuple[Checked, ...]
+    mistakes: tuple[Mistake, ...] = ()
+
+    def count(self, status: str) -> int:
+        """How many findings have a status, over all networks."""
+        return sum(network.count(status) for network in self.networks)
+
+    @property
+    def failures(self) -> list[tuple[Checked, Finding]]:
+        """The findings that failed, each with its network."""
+        return [(network, each) for network in self.networks for each in network.findings if each.status == FAILED]
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -103,6 +111,10 @@ class Figures(msgspec.Struct, frozen=True):
             return total.flops
         return CONVENTIONS[quantity].count(total.cost)
 
+    def counted(self, quantity: str) -> str:
+        """What is counted: for flops the convention in force."""
+        return self.analysis.counting if quantity == "flops" else quantity
+
     def title(self, quantity: str) -> str:
         """A quantity as a message names it; flops with the convention that counts them."""
         return f"flops ({self.analysis.counting})" if quantity == "flops" else quantity
@@ -121,10 +133,10 @@ def check(
     """
     graph = expand(document, variant, settings)
     figures = Figures(graph, analyse(graph))
-    file = _shown_path(document.file)
-    findings = list(_expectations(document, variant, figures, file))
+    file = shown_path(document.file)
     unlisted: tuple[str, ...] = ()
     published = published_table(document, variant)
+    findings = list(_expectations(document, variant, figures, published, file))
     if published is not None:
         findings.extend(_published(published, figures))
         unlisted = tuple(row.name for row in published.rows if row.path is None)
@@ -133,30 +145,15 @@ def check(
     return Checked(name=graph.name, file=file, findings=tuple(findings), unlisted=unlisted)
 
 
-def published_file(document: Document, variant: Variant | None) -> Scalar | None:
-    """Where the spec says that its published figures are."""
-    return (variant.expect.published if variant is not None else None) or document.expect.published
-
-
-def published_table(document: Document, variant: Variant | None) -> PublishedTable | None:
-    """The published figures of one network of a spec, if there are any."""
-    where = published_file(document, variant)
-    if where is None:
-        return None
-    path = Path(document.file).parent / where.text
-    if not path.is_file():
-        message = f"expect: published: there is no file {where.text} beside the spec"
-        raise SpecError([Mistake(document.file, where.line, where.column, message, "no-such-file")])
-    return published_for(read_published(path), variant.name if variant is not None else document.name)
-
-
 def expectations(document: Document, variant: Variant | None) -> dict[str, Tree]:
     """What is expected of one network: a variant's keys override the file's."""
     own = variant.expect.values if variant is not None else {}
     return {**document.expect.values, **own}
 
 
-def _expectations(document: Document, variant: Variant | None, figures: Figures, file: str) -> Iterator[Finding]:
+def _expectations(
+    document: Document, variant: Variant | None, figures: Figures, published: PublishedTable | None, file: str
+) -> Iterator[Finding]:
     for quantity, tree in expectations(document, variant).items():
         written = plain(tree)
         if quantity in ("output", "receptive_field"):
@@ -165,16 +162,38 @@ def _expectations(document: Document, variant: Variant | None, figures: Figures,
             continue
         number = figures.number(quantity)
         what = figures.title(quantity)
-        if number is None:
-            yield _finding(what, _said(written), "not counted", False, file, tree)
-        elif isinstance(written, int) and not isinstance(written, bool):
-            yield _finding(what, exact(written), exact(number), number == written, file, tree)
+        if isinstance(written, int) and not isinstance(written, bool):
+            found_text = "not counted" if number is None else exact(number)
+            yield _finding(what, exact(written), found_text, number == written, file, tree)
         elif isinstance(written, str) and is_printed(written):
-            holds = agrees(number, written) or agrees(number, written, "cut_off")
-            yield _finding(what, written, exact(number), holds, file, tree)
+            if number is None:
+                yield _finding(what, written, "not counted", False, file, tree)
+                continue
+            rounding = _rounding(figures.counted(quantity), published)
+            holds = agrees(number, written, rounding)
+            note = None if holds else _of_other_rounding(number, written, rounding)
+            yield _finding(what, written, exact(number), holds, file, tree, note)
         else:
             message = f"expect: {quantity} must be an integer or a printed number such as 3.8B, not {_said(written)}"
             raise SpecError([Mistake(document.file, tree.line, tree.column, message, "not-a-printed-number")])
+
+
+def _rounding(quantity: str, published: PublishedTable | None) -> str:
+    """How the source of a printed figure rounds: as its published file says of the total, else to the nearest."""
+    for name, column in published.columns.items() if published is not None else ():
+        if column.quantity == quantity and column.style is not None:
+            own = [each.rounding for each in published.exceptions if (each.path, each.column) == (None, name)]
+            return next(filter(None, own), column.style.rounding)
+    return "nearest"
+
+
+def _of_other_rounding(number: int, written: str, rounding: str) -> str | None:
+    """A word on a figure that does not hold, but would if it were rounded the other way."""
+    if rounding == "nearest" and agrees(number, written, "cut_off"):
+        return "it is cut off, not rounded: the published file must say so"
+    if rounding == "cut_off" and agrees(number, written):
+        return "it is rounded, where the published file says cut off"
+    return None
 
 
 def _finding(
@@ -221,18 +240,19 @@ def _said(value: Any) -> str:
 
 
 def _published(published: PublishedTable, figures: Figures) -> Iterator[Finding]:
-    file = _shown_path(published.file)
+    file = shown_path(published.file)
     exceptions = {(each.path, each.column): each for each in published.exceptions}
     names = {name for column in published.columns.values() if (name := _table_column(column)) is not None}
-    table = make_table(figures.analysis, fold=published.fold, columns=sorted(names)) if names else None
-    rows = {row.path: row for row in table.rows} if table is not None else {}
+    table = make_table(figures.analysis, fold=published.fold, columns=("layer", *sorted(names - {"layer"})))
+    rows = {row.path: row for row in table.rows}
     for row in published.rows:
         if row.path is None:
             continue
         if row.path not in rows:
-            yield _finding(f"row {row.path}", "there", "in no row of the network", False, file, row)
+            close = nearest(row.path, rows)
+            note = f"did you mean {close}?" if close else f"at depth {published.fold} there is {listed(rows)}"
+            yield _finding(f"row {row.path}", "a row of the network", "missing", False, file, row, note)
             continue
-        assert table is not None
         for name, cell in row.cells.items():
             column = published.columns[name]
             if _table_column(column) is None:
@@ -272,11 +292,8 @@ def _cell(table: Table, row: Row, column: PublishedColumn) -> int | str | None:
     return cell_text(cell)
 
 
-def _total(figures: Figures, table: Table | None, column: PublishedColumn) -> int | str | None:
-    if column.quantity is not None:
-        return figures.number(column.quantity)
-    assert table is not None
-    return _cell(table, table.total, column)
+def _total(figures: Figures, table: Table, column: PublishedColumn) -> int | str | None:
+    return _cell(table, table.total, column) if column.quantity is None else figures.number(column.quantity)
 
 
 def _compared(
@@ -292,32 +309,48 @@ def _compared(
         return _finding(what, cell.text or "empty", str(found) or "empty", cell.text == found, file, cell)
     if found is None:
         return _finding(what, cell.text, "not counted", False, file, cell)
-    rounding = exception.rounding if exception is not None and exception.rounding else column.style.rounding
-    # a counted zero is an empty cell, or 0
-    holds = found == 0 if cell.text in ("", "0") else agrees(found, cell.text, rounding)
-    if exception is None or exception.arithmetic is None:
-        return _finding(what, cell.text or "empty", exact(found), holds, file, cell)
-    if holds:
+    own = column.style.rounding
+    if exception is None:
+        holds = _prints_as(found, cell.text, own)
+        note = None if holds else _of_other_rounding(found, cell.text or "0", own)
+        return _finding(what, cell.text or "empty", exact(found), holds, file, cell, note)
+    note = None
+    if _prints_as(found, cell.text, own):
         note = "recorded as an exception, but it agrees: take the exception away"
-        return _finding(what, cell.text, exact(found), False, file, cell, note)
-    if found != exception.arithmetic:
-        note = f"recorded as an exception with the arithmetic {exact(exception.arithmetic)}"
-        return _finding(what, cell.text, exact(found), False, file, cell, note)
-    known = _finding(what, cell.text, exact(found), True, file, cell, exception.note)
+    elif exception.rounding is not None:
+        holds = _prints_as(found, cell.text, exception.rounding)
+        return _finding(what, cell.text or "empty", exact(found), holds, file, cell)
+    elif any(_prints_as(found, cell.text, rounding) for rounding in ROUNDINGS):
+        note = "recorded as an exception, but it follows otherwise rounded: give the exception a rounding"
+    elif found != exception.arithmetic:
+        note = f"recorded as an exception with the arithmetic {exact(exception.arithmetic or 0)}"
+    if note is not None:
+        return _finding(what, cell.text or "empty", exact(found), False, file, cell, note)
+    known = _finding(what, cell.text or "empty", exact(found), True, file, cell, exception.note)
     return msgspec.structs.replace(known, status=EXCEPTION)
+
+
+def _prints_as(found: int, text: str, rounding: str) -> bool:
+    """Whether a count prints as a cell: a counted zero is an empty cell, or 0."""
+    return found == 0 if text in ("", "0") else agrees(found, text, rounding)
 
 
 # --- limits
 
 
-def parse_limit(text: str) -> tuple[str, int]:
-    """`params=5M` as a quantity and a number. Raises UsageError."""
-    quantity, equals, number = text.partition("=")
-    if not equals or not is_printed(number):
-        raise UsageError(f"--max {text}: write --max params=5M")
-    if quantity not in QUANTITIES:
-        raise UsageError(f"--max {text}: unknown quantity {quantity}: {hint(quantity, QUANTITIES)}")
-    return quantity, int(parse_printed(number).value)
+def parse_limits(texts: Sequence[str]) -> dict[str, int]:
+    """Limits such as `params=5M` or `memory=1GiB`, by quantity. Raises UsageError."""
+    limits: dict[str, int] = {}
+    for text in texts:
+        quantity, equals, number = text.partition("=")
+        if not equals or not is_printed(number):
+            raise UsageError(f"--max {text}: write QUANTITY=NUMBER, as params=5M or memory=1GiB")
+        if quantity not in QUANTITIES:
+            raise UsageError(f"--max {text}: unknown quantity {quantity}: {hint(quantity, QUANTITIES)}")
+        if quantity in limits:
+            raise UsageError(f"--max {quantity} is given twice")
+        limits[quantity] = int(parse_printed(number).value)
+    return limits
 
 
 def _limit(quantity: str, limit: int, figures: Figures, file: str, place: Any) -> Finding:
@@ -330,48 +363,76 @@ def _limit(quantity: str, limit: int, figures: Figures, file: str, place: Any) -
 
 # --- which networks
 
+Network: TypeAlias = "tuple[Document, Variant | None]"
 
-def networks(arguments: Sequence[str]) -> list[tuple[Document, Variant | None]]:
+
+def check_all(arguments: Sequence[str], limits: Mapping[str, int] = {}, settings: Mapping[str, Any] = {}) -> Report:
+    """Check the networks that a command line names; the mistakes of some files keep no other from being checked.
+
+    Raises UsageError for a folder or a pattern without a spec, and for a limit on what is not known.
+    """
+    found, mistakes = _networks(arguments, settings)
+    checked = []
+    for document, variant in found:
+        try:
+            checked.append(check(document, variant, limits, settings))
+        except SpecError as error:
+            mistakes.extend(error.mistakes)
+    return Report(networks=tuple(checked), mistakes=tuple(sorted(set(mistakes))))
+
+
+def networks(arguments: Sequence[str]) -> list[Network]:
     """The networks that a command line names: of a file its base and all variants, of a folder its spec files.
 
-    A base with parameters that must be given is left out. Raises UsageError for a folder or a pattern
-    without a spec, SpecError for what cannot be read.
+    Raises UsageError for a folder or a pattern without a spec, SpecError with all mistakes of all files.
     """
-    found: list[tuple[Document, Variant | None]] = []
-    for argument in arguments:
-        paths = _files(argument)
-        if paths is None:
-            document, variant = find_spec(argument)
-            if variant is not None:
-                found.append((document, variant))
-                continue
-            documents = [document]
-        else:
-            documents = [load_document(path) for path in paths]
-        for document in documents:
-            if not any(parameter.required for parameter in document.parameters.values()):
-                found.append((document, None))
-            found.extend((document, variant) for variant in document.variants.values())
+    found, mistakes = _networks(arguments, {})
+    if mistakes:
+        raise SpecError(mistakes)
     return found
 
 
-def _files(argument: str) -> list[str] | None:
-    """The spec files of a folder or a pattern; None for anything else."""
-    folder = Path(argument).is_dir()
-    if folder:
+def _networks(arguments: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[Network], list[Mistake]]:
+    found: list[Network] = []
+    mistakes: list[Mistake] = []
+    for argument in arguments:
+        for spec in _files(argument):
+            try:
+                document, variant = find_spec(spec)
+            except SpecError as error:
+                mistakes.extend(error.mistakes)
+                continue
+            found.extend(((document, variant),) if variant is not None else _members(document, settings))
+    return found, mistakes
+
+
+def _members(document: Document, settings: Mapping[str, Any]) -> Iterator[Network]:
+    """The base of a file and its variants, without a base that only variants give all parameters."""
+    missing = any(each.required and each.name not in settings for each in document.parameters.values())
+    if not (missing and document.variants):
+        yield document, None
+    for variant in document.variants.values():
+        yield document, variant
+
+
+def _files(argument: str) -> list[str]:
+    """The spec files of a folder or a pattern; anything else stands for itself."""
+    if Path(argument).is_dir():
+        what = "no spec file (.yaml, .yml) is in this folder"
         paths = sorted(str(path) for path in Path(argument).iterdir() if path.suffix in (".yaml", ".yml"))
     elif any(char in argument for char in "*?[") and not Path(argument).exists():
         import glob
 
-        paths = sorted(glob.glob(argument, recursive=True))
+        what = "no file fits this pattern"
+        paths = sorted(path for path in glob.glob(argument, recursive=True) if Path(path).is_file())
     else:
-        return None
+        return [argument]
     if not paths:
-        raise UsageError(f"{argument}: {'no spec file is in this folder' if folder else 'no file fits this pattern'}")
+        raise UsageError(f"{argument}: {what}")
     return paths
 
 
-def _shown_path(path: str) -> str:
+def shown_path(path: str) -> str:
     """A path relative to this folder where it lies in it: what an annotation needs."""
     try:
         relative = os.path.relpath(path)

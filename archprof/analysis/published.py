@@ -39,6 +39,7 @@ from archprof.analysis.counting import CONVENTIONS
 from archprof.analysis.numbers import ROUNDINGS, UNITS, Style, is_printed
 from archprof.analysis.table import COLUMNS
 from archprof.operators.base import listed, listed_and, nearest
+from archprof.spec.document import Document, Variant
 from archprof.spec.errors import Mistake, SpecError
 from archprof.spec.reader import Mapping as TreeMapping
 from archprof.spec.reader import Scalar, Sequence, Tree, read, read_file
@@ -118,6 +119,21 @@ def read_published(path: Path) -> Published:
 def published_for(published: Published, network: str) -> PublishedTable | None:
     """What a file says of a network, by its name: a variant's, or the spec's own; None where it says nothing."""
     return published.table or published.networks.get(network)
+
+
+def published_table(document: Document, variant: Variant | None) -> PublishedTable | None:
+    """The published figures of one network of a spec, from the file beside it that its `expect` names.
+
+    Raises SpecError for a file that is not there or cannot be read.
+    """
+    where = (variant.expect.published if variant is not None else None) or document.expect.published
+    if where is None:
+        return None
+    path = Path(document.file).parent / where.text
+    if not path.is_file():
+        message = f"expect: published: there is no file {where.text} beside the spec"
+        raise SpecError([Mistake(document.file, where.line, where.column, message, "no-such-file")])
+    return published_for(read_published(path), variant.name if variant is not None else document.name)
 
 
 def parse_published(text: bytes, file: str) -> Published:

@@ -48,5 +48,5 @@ def summarise(
         inference_memory=needed.inference_peak,
         training_memory=needed.training_peak,
         receptive_field=None if field is None else tuple(map(float, field)),
-        errors=(variant.published_errors if variant is not None else None) or document.published_errors,
+        errors=(document if variant is None else variant).published_errors,  # a variant is another network
     )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from archprof.analysis import COLUMNS, CONVENTIONS, DTYPES, PASSES, Analysis, analyse, make_table
-from archprof.analysis.numbers import Style
-from archprof.analysis.published import column_styles, published_for, read_published
+from archprof.analysis import COLUMNS, CONVENTIONS, DTYPES, PASSES, analyse, make_table
+from archprof.analysis.published import column_styles, published_table
 from archprof.cli.common import (
     InputOption,
     MaxNodesOption,
@@ -24,7 +21,6 @@ from archprof.cli.common import (
 )
 from archprof.report import FORMATS, Surface, render, surface_of, write_output
 from archprof.spec import MAX_NODES, find_spec
-from archprof.spec.document import Document, Variant
 from archprof.spec.errors import SpecError
 
 
@@ -60,11 +56,12 @@ def table(
     document, variant = find_spec(spec)
     made = expansion(document, variant, set_, input_, max_nodes)
     graph = made.graph if partial else graph_of(made)
+    published = published_table(document, variant)
     analysis = analyse(graph, batch=batch, counting=counting, train=train, dtype=dtype, passes=pass_)
     text = render(
         make_table(analysis, fold=fold_depth(fold, graph.fold), columns=names(columns), repeats=repeats),
         format_,
-        styles=source_styles(document, variant, analysis),
+        styles=column_styles(published, analysis) if published is not None else None,
         exact=exact,
         surface=surface_of(sys.stdout) if output is None else Surface(),
     )
@@ -79,13 +76,3 @@ def table(
 def names(given: str | None) -> list[str] | None:
     """The names of a comma-separated list."""
     return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
-
-
-def source_styles(document: Document, variant: Variant | None, analysis: Analysis) -> Mapping[str, Style]:
-    """How the published table of a spec, where it has one, prints numbers."""
-    published = (variant.expect.published if variant is not None else None) or document.expect.published
-    if published is None:
-        return {}
-    name = variant.name if variant is not None else document.name
-    table = published_for(read_published(Path(document.file).parent / published.text), name)
-    return {} if table is None else column_styles(table, analysis)

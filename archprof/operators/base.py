@@ -369,6 +369,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word closest to a misspelt one, or None where none is close."""
     import difflib  # only a mistake pays for it
 
+    if len(word) > 100:
+        return None
     names = list(known)
     found = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     return found[0] if found else None

@@ -281,7 +281,9 @@ class Pad(Operator, frozen=True, kw_only=True):
         dims = list(inputs[0].dims)
         if len(self.padding) > 2 * len(dims):
             raise Refusal(
-                "wrong-length", f"padding has {len(self.padding) // 2} pairs for {len(dims)} dimensions", "padding"
+                "wrong-length",
+                f"padding has {len(self.padding) // 2} pairs, more than {shown(inputs[0].dims)} has dimensions",
+                "padding",
             )
         for pair in range(len(self.padding) // 2):
             dims[-1 - pair] += self.padding[2 * pair] + self.padding[2 * pair + 1]

@@ -74,8 +74,7 @@ class Maxout(nn.Linear):
         self.pool_size = pool_size
 
     def forward(self, x: Tensor) -> Tensor:
-        pieces = super().forward(x)
-        return pieces.reshape(*pieces.shape[:-1], -1, self.pool_size).amax(-1)
+        return torch.unflatten(super().forward(x), -1, (-1, self.pool_size)).amax(-1)
 
 
 class Matmul(nn.Module):
@@ -214,7 +213,8 @@ class Split(nn.Module):
         self.dim = dim
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.split(x, self.sizes, self.dim))
+        pieces: tuple[Tensor, ...] = torch.split(x, self.sizes, self.dim)
+        return pieces
 
 
 class Pad(nn.Module):
@@ -246,6 +246,7 @@ class Parameter(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], init: str | float) -> None:
         super().__init__()
+        self.shape = shape
         self.init = init
         self.value = nn.Parameter(torch.empty(shape))
         self.reset_parameters()
@@ -258,7 +259,7 @@ class Parameter(nn.Module):
             nn.init.constant_(self.value, words[self.init] if isinstance(self.init, str) else self.init)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.value.expand(x.shape[0], *self.value.shape)
+        return self.value.expand(x.shape[0], *self.shape)
 
 
 class ScaledDotProductAttention(nn.Module):
@@ -295,7 +296,7 @@ class MultiHeadAttention(nn.Module):
         heads = []  # of queries, keys and values, each (batch, heads, length, width of a head)
         for index in range(3):
             projected = functional.linear(sources[index], weights[index], biases[index])
-            heads.append(projected.reshape(*projected.shape[:2], self.num_heads, -1).transpose(1, 2))
+            heads.append(torch.unflatten(projected, -1, (self.num_heads, -1)).transpose(1, 2))
         mixed = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2])
         out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return out

@@ -18,6 +18,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     choices: tuple[Any, ...] | None = None
     minimum: float | None = None
+    step: int | None = None  # from the minimum on: 8, 14, 20, ...
     help: str | None = None
     line: int
     column: int

@@ -8,7 +8,6 @@ import msgspec
 
 from archprof.errors import ArchprofError
 
-
 MAX_MESSAGE = 1_000
 
 

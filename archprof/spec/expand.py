@@ -15,12 +15,13 @@ from archprof.operators.base import Integer
 from archprof.shape import Shape
 from archprof.spec.document import Block, Document, InputSpec, Layer, Variant
 from archprof.spec.errors import Mistake, SpecError, clipped
-from archprof.spec.expressions import ExpressionError
+from archprof.spec.expressions import ExpressionError, bounded
 from archprof.spec.expressions import parse as parse_expression
 from archprof.spec.parse import (
     advised,
     check_argument,
     expression_source,
+    is_constant,
     is_expression,
     mentioned,
     parameter_hint,
@@ -31,7 +32,6 @@ from archprof.spec.reader import Sequence as TreeSequence
 
 MAX_NODES = 200_000
 MAX_DEPTH = 50
-STEPS_PER_NODE = 5  # layers that are absent and blocks around blocks take steps, and make no node
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -133,9 +133,18 @@ class _Expander:
             except ExpressionError as error:
                 self.add(tree, error.code, f"{what}: {error.message}", uses)
                 raise _Stop from None
+        if is_constant(tree):
+            return plain(tree)
+        made: Any
         if isinstance(tree, TreeSequence):
-            return [self.evaluate(item, names, entering, what, frame) for item in tree.items]
-        return {key.value: self.evaluate(value, names, entering, what, frame) for key, value in tree.entries}
+            made = [self.evaluate(item, names, entering, what, frame) for item in tree.items]
+        else:
+            made = {key.value: self.evaluate(value, names, entering, what, frame) for key, value in tree.entries}
+        try:
+            return bounded(made)
+        except ExpressionError as error:
+            self.add(tree, error.code, f"{what}: {error.message}", frame.uses if frame else ())
+            raise _Stop from None
 
     def in_channels(self, entering: Values, place: Any, what: str, uses: Sequence[Layer]) -> int:
         if UNMADE[0] in entering:
@@ -197,17 +206,24 @@ class _Expander:
                 checked = tuple(
                     self.dimension(dim, place, f"{what} dimension") for dim, place in zip(dims, places, strict=True)
                 )
-                samples = 1
-                if spec.samples is not None:
-                    value = self.evaluate(spec.samples, names, None, f"{what} samples", None)
-                    samples = self.dimension(value, spec.samples, f"{what} samples")
+                samples = self.samples(spec, names)
             except _Stop:
                 entering[spec.name] = UNMADE
                 continue
-            shape = Shape(checked, samples, spec.dtype)
-            node = Node(path=spec.name, operator=Input(shape=shape), output_shapes=(shape,))
-            entering[spec.name] = self.paths[spec.name] = (self.put(node),)
+            entering[spec.name] = self.put_input(spec, checked, samples)
         return entering
+
+    def samples(self, spec: InputSpec, names: Mapping[str, Any]) -> int:
+        if spec.samples is None:
+            return 1
+        what = "input samples" if spec.name == "input" else f"input {spec.name} samples"
+        return self.dimension(self.evaluate(spec.samples, names, None, what, None), spec.samples, what)
+
+    def put_input(self, spec: InputSpec, dims: tuple[int, ...], samples: int) -> Values:
+        shape = Shape(dims, samples, spec.dtype)
+        made = (self.put(Node(path=spec.name, operator=Input(shape=shape), output_shapes=(shape,))),)
+        self.paths[spec.name] = made
+        return made
 
     def dimension(self, value: Any, place: Any, what: str) -> int:
         try:
@@ -226,11 +242,12 @@ class _Expander:
     # --- the walk
 
     def step(self) -> None:
+        """One layer or copy more. What makes no node (absent layers, blocks around blocks) is bounded too."""
         self.steps += 1
-        if self.steps > STEPS_PER_NODE * self.max_nodes:
+        if self.steps > len(self.nodes) + self.max_nodes:
             raise _TooLarge(
-                f"the network takes more than {STEPS_PER_NODE * self.max_nodes:,} steps to expand "
-                "(a layer that is absent is one too): --max-nodes raises the limit"
+                f"more than {self.max_nodes:,} layers and copies make no node (they are absent, or blocks): "
+                "--max-nodes raises the limit"
             )
 
     def layers(self, layers: Iterable[Layer], frame: _Frame) -> Values:
@@ -565,7 +582,6 @@ class _Expander:
         sharing: tuple[tuple[str, str], ...],
     ) -> Values:
         """One node, its operator made, its shapes inferred."""
-        self.step()
         inputs = tuple(self.shape(value) for value in entering)
         try:
             operator = self.make(call.op, call.values)
@@ -634,12 +650,16 @@ class _Expander:
         own, other = sharing[-1]
         wanted = other + path[len(own) :]
         index = self.indices.get(wanted)
+        if index is None and path == own:  # the other has a norm or an activation
+            wanted, index = f"{wanted}.{operator.op}", self.indices.get(f"{wanted}.{operator.op}")
+        elif index is None and path == f"{own}.{operator.op}":  # only this one has
+            wanted, index = other, self.indices.get(other)
         if not operator.parameters(inputs):
             if path == own:
                 raise Refusal("weights-mismatch", f"weights: {operator.op} has no parameters to take from {other}")
             return None
         if index is None:
-            raise Refusal("weights-mismatch", f"weights: there is no {wanted} to take the parameters of {path} from")
+            raise Refusal("weights-mismatch", f"weights: {other} has nothing that {path} could take")
         owner = self.nodes[index]
         theirs, mine = owner.operator.parameters(owner.input_shapes), operator.parameters(inputs)
         for name, dims in mine.items():
@@ -809,24 +829,29 @@ class _Expander:
             raise SpecError(self.mistakes.values())
         self.file_names = names
         self.input_specs = specs = variant.inputs if variant is not None and variant.inputs else document.inputs
-        entering = self.make_inputs(specs, names) if inputs is None else self.given_inputs(specs, inputs)
+        entering = self.make_inputs(specs, names) if inputs is None else self.given_inputs(specs, inputs, names)
         frame = _Frame(prefix="", names=names, entering=entering, block=None, ends={}, level=0, uses=(), sharing=())
         self.top = frame
         try:
             self.layers(document.layers, frame)
         except _TooLarge as error:
-            if error.args:
+            if error.args and not self.mistakes:
                 started = next(layer for layer in document.layers if layer.name not in frame.ends)
                 self.add(started, "too-many-nodes", f"{started.label}: {error}")
         return settings
 
-    def given_inputs(self, specs: tuple[InputSpec, ...], inputs: Mapping[str, Shape]) -> dict[str, Values]:
-        """The caller's shapes in place of the file's inputs of the same names."""
+    def given_inputs(
+        self, specs: tuple[InputSpec, ...], inputs: Mapping[str, Shape], names: Mapping[str, Any]
+    ) -> dict[str, Values]:
+        """The caller's dimensions in place of those of the file's inputs of the same names."""
         entering: dict[str, Values] = {}
         for spec in specs:
-            shape = inputs[spec.name]
-            node = Node(path=spec.name, operator=Input(shape=shape), output_shapes=(shape,))
-            entering[spec.name] = self.paths[spec.name] = (self.put(node),)
+            try:
+                samples = self.samples(spec, names)
+            except _Stop:
+                entering[spec.name] = UNMADE
+                continue
+            entering[spec.name] = self.put_input(spec, inputs[spec.name].dims, samples)
         return entering
 
     def output_values(self, written: tuple[Scalar, ...], training: bool) -> dict[str, Value]:
@@ -846,18 +871,27 @@ class _Expander:
                     continue
                 self.add(word, "unknown-layer", f"{what}: no layer {name}")
                 continue
-            for number, value in enumerate(values):
-                if value != UNMADE[0]:
-                    found[name if len(values) == 1 else f"{name}.{number}"] = value
+            found.update(self.named_values(name, values))
+        return found
+
+    def named_values(self, name: str, values: Values) -> dict[str, Value]:
+        """What a name stands for; of several outputs or copies each by the shortest path that stands for it."""
+        if len(values) == 1:
+            return {name: values[0]} if values != UNMADE else {}
+        under = [(path, value[0]) for path, value in self.paths.items() if path.startswith(f"{name}.") and len(value) == 1]
+        under.sort(key=lambda each: len(each[0]))  # keeps the order of copies that stand for the same
+        found: dict[str, Value] = {}
+        for wanted in values:
+            path = next((path for path, value in under if value == wanted and path not in found), None)
+            if path is not None:
+                found[path] = wanted
         return found
 
     def outputs(self) -> dict[str, Value]:
         if self.document.outputs:
             return self.output_values(self.document.outputs, training=False)
         last = self.document.layers[-1]
-        values = self.top.ends.get(last.name, UNMADE)
-        names = [last.name] if len(values) == 1 else [f"{last.name}.{number}" for number in range(len(values))]
-        return {name: value for name, value in zip(names, values, strict=True) if value != UNMADE[0]}
+        return self.named_values(last.name, self.top.ends.get(last.name, UNMADE))
 
     def reached(self, outputs: Iterable[Value]) -> set[int]:
         """The nodes that something of `outputs` depends on."""
@@ -976,7 +1010,7 @@ def expand(
 ) -> Graph:
     """The Graph of a document, for a variant and for the caller's parameters. Raises SpecError.
 
-    `inputs` puts other shapes in place of the file's, by input name.
+    `inputs` puts other dimensions in place of the file's, by input name.
     """
     expansion = expand_partly(document, variant, parameters, inputs=inputs, max_nodes=max_nodes)
     if expansion.mistakes:

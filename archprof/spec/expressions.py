@@ -12,7 +12,7 @@ import math
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Union
 
@@ -88,13 +88,14 @@ def parse(source: str) -> Expression:
     return Expression(source, frozenset(compiler.names), run)
 
 
-def name_hint(name: str) -> str:
-    """What an unknown name may have been meant to be."""
+def name_hint(name: str, known: Collection[str] = ()) -> str:
+    """What an unknown name may have been meant to be, of `known` names or otherwise."""
     if name in ("none", "nil", "NULL", "Null"):
         return f"for the word write '{name}', for no value null"
     if name in FUNCTIONS:
         return f"{name} is a function: write {name}(...)"
-    return f"for the word write '{_quoted(name)}'"
+    close = nearest(name, known)
+    return f"did you mean {close}?" if close else f"for the word write '{_quoted(name)}'"
 
 
 # --- syntax: what Python would tell in its own words, or not at all
@@ -250,9 +251,9 @@ def _weight(value: Any, budget: int, depth: int = MAX_DEPTH) -> int:
 
 
 def bounded(value: Any) -> Any:
-    """A text or list that was made, where it is not too long. A list's lists count: shared ones may be huge."""
-    if len(value) > MAX_LENGTH or (type(value) is list and _weight(value, MAX_LENGTH + 1) > MAX_LENGTH + 1):
-        what = "text" if isinstance(value, str) else "list"
+    """A text, list or map that was made, where it is not too long. What is in it counts: shared lists may be huge."""
+    if len(value) > MAX_LENGTH or (not isinstance(value, str) and _weight(value, MAX_LENGTH + 1) > MAX_LENGTH + 1):
+        what = "text" if isinstance(value, str) else "list" if isinstance(value, list) else "map"
         raise ExpressionError("value-too-long", f"the {what} is longer than {MAX_LENGTH:,}")
     return value
 
@@ -393,7 +394,7 @@ def _unknown_key(table: Mapping[Any, Any], key: Any, *, field: bool = False) -> 
         return told(f"{name}: did you mean {close}?")
     keys = [other if isinstance(other, str) else shown(other) for other in list(table)[:10]]
     more = f" and {len(table) - len(keys)} more" if len(table) > len(keys) else ""
-    ask = f" (where only some have it, ask first: '{name}' in ...)" if field else ""
+    ask = f" (where only some have it, ask first: '{name}' in ...)" if field and table else ""
     return told(f"{name}; it has {', '.join(keys) or 'none'}{more}{ask}")
 
 

@@ -28,7 +28,7 @@ from archprof.spec.errors import Mistake, SpecError, clipped
 from archprof.spec.expressions import RESERVED, ExpressionError, name_hint
 from archprof.spec.expressions import parse as parse_expression
 from archprof.spec.reader import Mapping as TreeMapping
-from archprof.spec.reader import Scalar, Sequence, Tree, plain
+from archprof.spec.reader import Scalar, Sequence, Tree, missing_space, plain
 
 NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _WORD = re.compile(r"[^\W0-9]\w*")
@@ -37,8 +37,9 @@ SCOPE_NAMES = ("index", "item", "in_channels")
 LAYER_KEYS = (
     "name", "op", "block", "from", "repeat", "parallel", "share", "when", "with", "weights", "norm", "activation",
 )  # fmt: skip
+FOLLOWING_FIELDS = ("in_channels", "in_features", "num_features", "num_channels", "input_size", "embed_dim")
 BLOCK_KEYS = ("parameters", "let", "inputs", "layers")
-PARAMETER_KEYS = ("default", "choices", "minimum", "help")
+PARAMETER_KEYS = ("default", "choices", "minimum", "step", "help")
 INPUT_KEYS = ("shape", "dtype", "samples")
 DTYPES = ("float", "int64")
 EXPECT_KEYS = (
@@ -115,9 +116,8 @@ class _Names:
         close = nearest(name, allowed)
         if close:
             self.used.add(close)
-            return "unknown-name", f"unknown name {name}: did you mean {close}?"
-        has = f"; the names here are {listed_and(sorted(allowed))}" if allowed else ""
-        return "unknown-name", f"unknown name {name}: {name_hint(name)}{has}"
+        has = "" if close or not allowed else f"; the names here are {listed_and(sorted(allowed))}"
+        return "unknown-name", f"unknown name {name}: {name_hint(name, allowed)}{has}"
 
 
 class _Parser:
@@ -174,7 +174,8 @@ class _Parser:
             if not text:
                 self.add(scalar, "bad-name", f"{what} is empty: write a word")
             else:
-                self.add(scalar, "bad-name", f'YAML reads {what} {text} as {kind}: write "{text}"')
+                prefix, colon, noun = what.rpartition(": ")
+                self.add(scalar, "bad-name", f'{prefix}{colon}YAML reads the {noun} {text} as {kind}: write "{text}"')
             return None
         if is_expression(scalar):
             self.add(scalar, "bad-name", f"{what} cannot be an expression: write a word")
@@ -296,10 +297,14 @@ class _Parser:
             required="default" not in entries,
             choices=choices,
             minimum=self.value(entries.get("minimum"), Number(), f"{what} minimum"),
+            step=self.value(entries.get("step"), Integer(1), f"{what} step"),
             help=self.text(entries.get("help"), f"{what} help"),
             line=key.line,
             column=key.column,
         )
+        if made.step is not None and (made.minimum is None or made.minimum != int(made.minimum)):
+            self.add(entries["step"], "missing-key", f"{what} step needs minimum, an integer that it counts from")
+            return made
         if made.default is not None:
             try:
                 check_argument(made, made.default)
@@ -394,9 +399,11 @@ class _Parser:
         for field, tree in fields.items():
             kind = cls.fields.get(field)
             if kind is None:
-                close = nearest(field, [*cls.fields, *LAYER_KEYS])
+                close = None if field in FOLLOWING_FIELDS else nearest(field, [*cls.fields, *LAYER_KEYS])
                 meant.add(close or "")
                 has = f"its fields are {listed_and(cls.fields)}" if cls.fields else "it has no fields"
+                if field in FOLLOWING_FIELDS:
+                    has = "it follows from what enters: leave it out"
                 hint = f"did you mean {close}?" if close else has
                 self.add(places[field], "unknown-key", f"{label}: unknown key {field}: {hint}")
             elif is_constant(tree) and not _is_null(tree):
@@ -503,6 +510,10 @@ class _Parser:
         later: Mapping[str, Tree],
         entering: Collection[str],
     ) -> Layer | None:
+        meant = missing_space(tree.text) if isinstance(tree, Scalar) and not tree.quoted else None
+        if meant:
+            self.add(tree, "missing-space", f"a space is missing after the colon: write {meant}")
+            return None
         if not isinstance(tree, TreeMapping):
             example = f"{{op: {tree.text}}}" if isinstance(tree, Scalar) and _is_operator(tree.text) else "{op: relu}"
             self.add(tree, "wrong-type", f"a layer is a map such as {example}, not {shown(plain(tree))}")
@@ -1019,8 +1030,7 @@ def check_argument(parameter: Parameter, value: Any) -> None:
         return
     default = parameter.default
     if value is None or default is None:
-        if parameter.minimum is not None and value is not None:
-            _check_minimum(parameter.minimum, value)
+        _check_bounds(parameter, value)
         return
     number = isinstance(default, (int, float)) and not isinstance(default, bool)
     if number:
@@ -1036,8 +1046,7 @@ def check_argument(parameter: Parameter, value: Any) -> None:
         kinds = {bool: "true or false", str: "a word", list: "a list", dict: "a map"}
         code = "not-a-boolean" if isinstance(default, bool) else "wrong-type"
         raise Refusal(code, f"must be {kinds[type(default)]}, not {shown(value)}")
-    if parameter.minimum is not None:
-        _check_minimum(parameter.minimum, value)
+    _check_bounds(parameter, value)
 
 
 def _same(value: Any, choice: Any) -> bool:
@@ -1064,9 +1073,16 @@ def shown_choice(value: Any) -> str:
     return value if isinstance(value, str) else shown(value)
 
 
-def _check_minimum(minimum: float, value: Any) -> None:
-    if isinstance(value, (int, float)) and value < minimum:
+def _check_bounds(parameter: Parameter, value: Any) -> None:
+    minimum, step = parameter.minimum, parameter.step
+    if minimum is None or not isinstance(value, (int, float)):
+        return
+    if value < minimum:
         raise Refusal("out-of-range", f"must be at least {minimum:g}, not {shown(value)}")
+    if step is not None and (value - minimum) % step:
+        below = int(value - (value - minimum) % step)
+        form = f"{int(minimum)} + a multiple of {step}"
+        raise Refusal("not-a-choice", f"must be {form}, not {shown(value)}: the nearest are {below} and {below + step}")
 
 
 # Mistakes that do not follow from something the reader left out.

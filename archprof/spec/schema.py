@@ -77,7 +77,13 @@ def _operator_layer(name: str, cls: type[Operator]) -> Schema:
 
 def _parameters() -> Schema:
     described = _strict(
-        {"default": {}, "choices": {"type": "array", "minItems": 1}, "minimum": {"type": "number"}, "help": _TEXT}
+        {
+            "default": {},
+            "choices": {"type": "array", "minItems": 1},
+            "minimum": {"type": "number"},
+            "step": {"type": "integer", "minimum": 1},
+            "help": _TEXT,
+        }
     )
     literal = {"type": ["number", "string", "boolean", "array", "null"]}
     return {"type": "object", "propertyNames": _NAME, "additionalProperties": {"anyOf": [literal, described]}}

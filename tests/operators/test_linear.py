@@ -77,7 +77,11 @@ def test_against_torch(case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("op", "fields", "inputs"),
-    [("linear", {"out_features": 4}, [(5, 3)]), ("matmul", {}, [(3, 4), (4, 5)]), ("matmul", {}, [(2, 3, 4), (1, 4, 5)])],
+    [
+        ("linear", {"out_features": 4}, [(5, 3)]),
+        ("matmul", {}, [(3, 4), (4, 5)]),
+        ("matmul", {}, [(2, 3, 4), (1, 4, 5)]),
+    ],
 )
 def test_backward_against_flop_counter_mode(op: str, fields: dict[str, Any], inputs: list[tuple[int, ...]]) -> None:
     operator, given = create(op, **fields), shapes(inputs)

@@ -1,4 +1,7 @@
-"""Normalisations. A group of n elements: 3 n - 1 additions, 2 n multiplications, 3 divisions, a root; then scale, shift."""
+"""Normalisations.
+
+A group of n elements: 3 n - 1 additions, 2 n multiplications, 3 divisions, a root; then scale and shift.
+"""
 
 from __future__ import annotations
 

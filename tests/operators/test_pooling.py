@@ -190,9 +190,7 @@ def test_random_average_pools(
     torch.testing.assert_close(operator.module(inputs)(x), expected)
     elements, windows = visited(dims[1:], outputs[0].dims[1:], {**options, "dilation": [1, 1]})
     assert windows == outputs[0].dims[1] * outputs[0].dims[2]
-    assert operator.cost(inputs, outputs) == Cost(
-        additions=dims[0] * (elements - windows), divisions=dims[0] * windows
-    )
+    assert operator.cost(inputs, outputs) == Cost(additions=dims[0] * (elements - windows), divisions=dims[0] * windows)
 
 
 @settings(max_examples=100, deadline=None)

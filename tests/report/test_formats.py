@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import archprof
 from archprof.analysis import COLUMNS, Table, analyse, make_table
 from archprof.analysis.numbers import Style, agrees
-from archprof.analysis.published import column_styles, read_published
+from archprof.analysis.published import column_styles, published_for, read_published
 from archprof.errors import UsageError
 from archprof.graph import Graph
 from archprof.operators.base import Inputs, Operator, Window
@@ -36,7 +36,7 @@ def zf() -> tuple[Table, Mapping[str, Style]]:
     graph = archprof.load("zf")
     analysis = analyse(graph)
     return make_table(analysis, fold=graph.fold), column_styles(
-        read_published(ROOT / "specs/published/zf.yaml"), analysis
+        published_for(read_published(ROOT / "specs/published/zf.yaml"), "zf"), analysis
     )
 
 

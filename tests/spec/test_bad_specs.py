@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -79,11 +80,12 @@ def test_an_unknown_variant(tmp_path, monkeypatch):
 # --- as a process: what a person sees, and what it may take
 
 
-def table(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def table(*arguments: str, cwd: Path, stdin: IO[bytes] | None = None) -> subprocess.CompletedProcess[str]:
     """`archprof table`, in at most SECONDS and BYTES."""
     return subprocess.run(
         [sys.executable, "-c", "from archprof.cli import main; main()", "table", *arguments],
         cwd=cwd,
+        stdin=stdin or subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -91,9 +93,9 @@ def table(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refusal(*arguments: str, cwd: Path) -> str:
+def refusal(*arguments: str, cwd: Path, stdin: IO[bytes] | None = None) -> str:
     """What `archprof table` says on standard error, having put out nothing and exited with status 2."""
-    done = table(*arguments, cwd=cwd)
+    done = table(*arguments, cwd=cwd, stdin=stdin)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -106,6 +108,7 @@ class TestProcess:
             "empty", "tab", "not-utf-8", "comma-in-expression", "several-at-once", "add-mismatch",
             "million-digits", "billion-copies", "nested-thousands", "nested-thousands-by-expression",
             "nested-thousands-of-nothing", "block-without-end", "blocks-in-a-ring", "alias-bomb",
+            "doubling-lists", "doubling-maps", "doubling-by-joining",
         ],
     )  # fmt: skip
     def test_a_broken_spec(self, name):
@@ -125,6 +128,11 @@ class TestProcess:
         assert refusal("net.yaml", cwd=tmp_path) == (
             f"net.yaml: this file is larger than {MAX_BYTES // 10**6} MB, the most a spec may be [file-too-large]\n"
         )
+
+    def test_standard_input_without_end(self, tmp_path):
+        with Path("/dev/zero").open("rb") as endless:
+            said = refusal("-", cwd=tmp_path, stdin=endless)
+        assert said.endswith("the most a spec may be [file-too-large]\n")
 
     @pytest.mark.parametrize("bracket", ["[", "{", "[{"])
     def test_100_000_nested_brackets(self, bracket, tmp_path):
