@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 SIZES = (10_000, 100_000)
@@ -47,7 +48,7 @@ def measure(path: str) -> dict[str, float]:
     marks.append(time.perf_counter())
     layers = len(graph.nodes) - 1
     assert analysis.total.params == (layers - layers // 2) * (16 * 16 * 9 + 16)
-    read, expanded, analysed = (after - before for before, after in zip(marks, marks[1:], strict=False))
+    read, expanded, analysed = (after - before for before, after in pairwise(marks))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"read": read, "expand": expanded, "analyse": analysed, "total": marks[-1] - marks[0], "MiB": peak}
 

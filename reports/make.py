@@ -1,6 +1,6 @@
 """Write the table of every shipped network to this folder, in Markdown, a file a family.
 
-    python reports/make.py
+python reports/make.py
 """
 
 from __future__ import annotations

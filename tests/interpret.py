@@ -50,3 +50,33 @@ def assert_builds(graph: Graph, batch: int = 2) -> None:
             assert parameters == dict(node.operator.parameters(node.input_shapes)), node.path
             buffers = {name: tuple(each.shape) for name, each in module.named_buffers()}
             assert buffers == dict(node.operator.buffers(node.input_shapes)), node.path
+
+
+class Interpreted(nn.Module):
+    """A graph of one input as a module; `train` keeps its training heads. One output, or a tuple of several."""
+
+    def __init__(self, graph: Graph, train: bool = False) -> None:
+        super().__init__()
+        self.nodes = [node for node in graph.nodes if train or not node.training_only]
+        self.places = [index for index, node in enumerate(graph.nodes) if train or not node.training_only]
+        self.ends = [*graph.outputs.values(), *(graph.training_outputs.values() if train else ())]
+        self.made = nn.ModuleDict()
+        for node in self.nodes:
+            if not node.is_input and node.shares is None:
+                self.made[_key(node.path)] = node.operator.module(node.input_shapes)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        values: dict[tuple[int, int], Tensor] = {}
+        for place, node in zip(self.places, self.nodes, strict=True):
+            if node.is_input:
+                values[place, 0] = x
+                continue
+            result = self.made[_key(node.shares or node.path)](*(values[value] for value in node.inputs))
+            for number, output in enumerate(result if isinstance(result, tuple) else (result,)):
+                values[place, number] = output
+        outputs = tuple(values[end] for end in self.ends)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _key(path: str) -> str:
+    return path.replace(".", "/")  # a ModuleDict takes no dots

@@ -242,7 +242,7 @@ def test_resnet_cifar_has_any_depth_of_its_form(depth: int) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("resnet-cifar", {"depth": 21}, 'int takes numbers, not the word "a depth that is not 6n+2"'),
+        ("resnet-cifar", {"depth": 21}, "must be 8 + a multiple of 6, not 21: the nearest are 20 and 26"),
         ("resnet-cifar", {"depth": 7}, "parameter depth must be at least 8, not 7"),
         ("preact-resnet", {"depth": 110, "unit": "bottleneck"}, None),  # 9 x 12 + 2
         ("preact-resnet", {"depth": 112}, 'int takes numbers, not the word "a depth that is not 9n+2, or 6n+2 wit..."'),

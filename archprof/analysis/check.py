@@ -54,7 +54,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     file: str
     findings: tuple[Finding, ...]
-    unlisted: tuple[str, ...] = ()  # rows that the published table has no counterpart for
+    unlisted: tuple[str, ...] = ()  # rows of the published table that the spec has no node for
+    family: bool = False  # the base of a file with variants, which are checked for themselves
 
     def count(self, status: str) -> int:
         """How many findings have a status."""
@@ -142,7 +143,8 @@ def check(
         unlisted = tuple(row.name for row in published.rows if row.path is None)
     place = variant if variant is not None else document.layers[0]
     findings.extend(_limit(quantity, limit, figures, file, place) for quantity, limit in limits.items())
-    return Checked(name=graph.name, file=file, findings=tuple(findings), unlisted=unlisted)
+    family = variant is None and bool(document.variants)
+    return Checked(name=graph.name, file=file, findings=tuple(findings), unlisted=unlisted, family=family)
 
 
 def expectations(document: Document, variant: Variant | None) -> dict[str, Tree]:
@@ -180,10 +182,11 @@ def _expectations(
 
 def _rounding(quantity: str, published: PublishedTable | None) -> str:
     """How the source of a printed figure rounds: as its published file says of the total, else to the nearest."""
-    for name, column in published.columns.items() if published is not None else ():
-        if column.quantity == quantity and column.style is not None:
-            own = [each.rounding for each in published.exceptions if (each.path, each.column) == (None, name)]
-            return next(filter(None, own), column.style.rounding)
+    if published is not None:
+        for name, column in published.columns.items():
+            if column.quantity == quantity and column.style is not None:
+                own = [each.rounding for each in published.exceptions if (each.path, each.column) == (None, name)]
+                return next(filter(None, own), column.style.rounding)
     return "nearest"
 
 

@@ -29,7 +29,7 @@ Of several networks (a family's variants, by name) the file has `networks` in pl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -200,15 +200,23 @@ class _Parser:
         if "rows" not in entries and "total" not in entries and isinstance(place, TreeMapping):
             self.add(place, "missing-key", f"{what} needs rows or total")
         rows = tuple(self.row(tree, common.columns) for tree in self.items(entries.get("rows"), "rows"))
-        paths = {row.path: None for row in rows if row.path is not None}
+        total = self.cells(entries.get("total"), "total", common.columns)
+        cells = {row.path: row.cells for row in rows if row.path is not None}
         listed_exceptions = self.items(entries.get("exceptions"), "exceptions")
+        exceptions = tuple(self.exception(tree, common.columns, cells, total) for tree in listed_exceptions)
+        placed: set[tuple[str | None, str]] = set()
+        for tree, each in zip(listed_exceptions, exceptions, strict=True):
+            if (each.path, each.column) in placed:
+                message = f"two exceptions of one cell, {each.path or 'total'}: {each.column}"
+                self.add(tree, "duplicate-name", message)
+            placed.add((each.path, each.column))
         return msgspec.structs.replace(
             common,
             title=self.text(entries.get("title"), "title") or common.title,
             source=self.text(entries.get("source"), "source") or common.source,
             rows=rows,
-            total=self.cells(entries.get("total"), "total", common.columns),
-            exceptions=tuple(self.exception(tree, common.columns, paths) for tree in listed_exceptions),
+            total=total,
+            exceptions=exceptions,
         )
 
     def column(self, name: Scalar, tree: Tree) -> PublishedColumn:
@@ -260,18 +268,28 @@ class _Parser:
         return cells
 
     def exception(
-        self, tree: Tree, columns: Mapping[str, PublishedColumn], paths: Collection[str]
+        self,
+        tree: Tree,
+        columns: Mapping[str, PublishedColumn],
+        rows: Mapping[str, Mapping[str, PublishedCell]],
+        total: Mapping[str, PublishedCell],
     ) -> PublishedException:
         keys = ("path", "column", "arithmetic", "rounding", "note")
         found = self.map(tree, "an exception", keys, needed=("path", "column"))
-        path = self.choice(found.get("path"), "an exception: path", (*paths, "total"))
+        path = self.choice(found.get("path"), "an exception: path", (*rows, "total"))
         arithmetic = self.integer(found.get("arithmetic"), "an exception: arithmetic", 0)
         rounding = self.choice(found.get("rounding"), "an exception: rounding", ROUNDINGS)
         if ("arithmetic" in found) == ("rounding" in found):
             self.add(tree, "missing-key", "an exception needs arithmetic (what the architecture gives) or rounding")
+        column = self.choice(found.get("column"), "an exception: column", columns)
+        if path is not None and column is not None:
+            if column not in (total if path == "total" else rows[path]):
+                self.add(tree, "no-such-cell", f"an exception: {path} has no cell {column}")
+            elif columns[column].style is None:
+                self.add(tree, "no-such-cell", f"an exception: {column} has no numbers: exceptions are of counts alone")
         return PublishedException(
             path=None if path == "total" else path,
-            column=self.choice(found.get("column"), "an exception: column", columns) or "",
+            column=column or "",
             arithmetic=arithmetic,
             rounding=rounding,
             note=self.text(found.get("note"), "an exception: note"),

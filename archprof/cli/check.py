@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archprof.cli.common import OutputOption, SetOption, one_of, settings
 from archprof.errors import UsageError
+from archprof.spec.errors import SpecError
+
+if TYPE_CHECKING:
+    from archprof.analysis.check import Report
 
 
 def check(
@@ -23,27 +28,42 @@ def check(
     format_: Annotated[str, typer.Option("--format", "-f", help="terminal, github, junit, json.")] = "terminal",
     output: OutputOption = None,
 ) -> None:
-    """Check figures: a spec's `expect`, its published table, limits. Exit status 1 where something differs.
+    """Check figures: a spec's `expect`, its published table, limits.
 
-    Of a file its base and all its variants are checked.
+    Of a file its base and all its variants are checked. Exit status: 0 all holds, 1 something differs, 2 a mistake.
     """
-    from archprof.analysis.check import FAILED, networks, parse_limit
-    from archprof.analysis.check import check as check_network
+    from archprof.analysis.check import FAILED, check_all, parse_limits
     from archprof.report import Surface, surface_of, write_output
     from archprof.report.checks import FORMATS, render
 
     one_of(format_, FORMATS, "format")
-    limits = dict(map(parse_limit, max_ or []))
-    given = settings(set_)
-    checked = [check_network(document, variant, limits, given) for document, variant in networks(specs)]
-    if not any(network.findings for network in checked):
+    report = check_all(specs, parse_limits(max_ or []), settings(set_))
+    if not report.mistakes and not any(network.findings for network in report.networks):
         raise UsageError(
             f"nothing to check in {', '.join(specs)}: write `expect` in the spec, or give a limit with --max"
         )
-    text = render(checked, format_, surface_of(sys.stdout) if output is None else Surface())
+    text = render(report, format_, surface_of(sys.stdout) if output is None else Surface())
     if output is None:
         typer.echo(text, nl=False)
     else:
         write_output(text, output)
-    if any(network.count(FAILED) for network in checked):
+    if format_ == "github":
+        _append_step_summary(report)
+    if report.mistakes:
+        raise SpecError(report.mistakes)
+    if report.count(FAILED):
         raise typer.Exit(1)
+
+
+def _append_step_summary(report: Report) -> None:
+    """Add to the page of a GitHub Actions job, where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    from archprof.report.checks.github import step_summary
+
+    try:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(step_summary(report))
+    except OSError as error:
+        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {path}: {error.strerror}") from None

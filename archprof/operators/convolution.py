@@ -71,6 +71,15 @@ def extents_text(extents: tuple[int, ...]) -> str:
     return "x".join(map(str, extents))
 
 
+def kernel_too_large(kernel_size: tuple[int, ...], extents: tuple[int, ...], padded: tuple[int, ...]) -> Refusal:
+    dilated = f" (dilated to {extents_text(extents)})" if extents != kernel_size else ""
+    return Refusal(
+        "kernel-too-large",
+        f"kernel_size {sizes_text(kernel_size)}{dilated} is larger than its padded input {extents_text(padded)}",
+        "kernel_size",
+    )
+
+
 class _Convolution(Operator, frozen=True, kw_only=True):
     """What conv1d, conv2d and conv3d share. Formula: Dumoulin & Visin 2016, relationship 14."""
 
@@ -106,13 +115,7 @@ class _Convolution(Operator, frozen=True, kw_only=True):
         padded = [size + before + after for size, (before, after) in zip(shape.dims[1:], self.sides(), strict=True)]
         extents = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         if any(extent > size for extent, size in zip(extents, padded, strict=True)):
-            dilated = f" (dilated to {extents_text(tuple(extents))})" if max(self.dilation) > 1 else ""
-            kernel = extents_text(self.kernel_size) if len(set(self.kernel_size)) > 1 else str(self.kernel_size[0])
-            raise Refusal(
-                "kernel-too-large",
-                f"kernel_size {kernel}{dilated} is larger than its padded input {extents_text(tuple(padded))}",
-                "kernel_size",
-            )
+            raise kernel_too_large(self.kernel_size, tuple(extents), tuple(padded))
         sizes = [(size - extent) // step + 1 for size, extent, step in zip(padded, extents, self.stride, strict=True)]
         return (shape.with_dims(self.out_channels, *sizes),)
 
@@ -130,7 +133,7 @@ class _Convolution(Operator, frozen=True, kw_only=True):
         return Window(extents, self.stride, tuple(before for before, _ in self.sides()))
 
     def kernel(self, inputs: Inputs) -> str:
-        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0] // self.groups}, {strides_text(self.stride)}"
+        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0] // self.groups}, {sizes_text(self.stride)}"
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         sides = self.sides()
@@ -146,8 +149,9 @@ class _Convolution(Operator, frozen=True, kw_only=True):
         return modules.convolution(self.dimensions, inputs[0].dims[0], self)
 
 
-def strides_text(stride: tuple[int, ...]) -> str:
-    return str(stride[0]) if len(set(stride)) == 1 else extents_text(stride)
+def sizes_text(sizes: tuple[int, ...]) -> str:
+    """One number where all are equal, as they are usually written."""
+    return str(sizes[0]) if len(set(sizes)) == 1 else extents_text(sizes)
 
 
 def _kinds(dimensions: int) -> dict[str, Kind]:
@@ -272,7 +276,7 @@ class ConvTranspose2d(Operator, frozen=True, kw_only=True):
         )
 
     def kernel(self, inputs: Inputs) -> str:
-        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0] // self.groups}, {strides_text(self.stride)}"
+        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0] // self.groups}, {sizes_text(self.stride)}"
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         return Saved(inputs=(0,))

@@ -22,7 +22,7 @@ from archprof.operators.base import (
     register,
     shown,
 )
-from archprof.operators.convolution import extents_text, require_map, strides_text
+from archprof.operators.convolution import extents_text, kernel_too_large, require_map, sizes_text
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -77,12 +77,7 @@ class _Pool(Operator, frozen=True, kw_only=True):
             if self.ceil_mode and (out - 1) * step >= size + pad:
                 out -= 1  # torch: the last window must start inside the input or its left padding
             if out < 1:
-                raise Refusal(
-                    "kernel-too-large",
-                    f"kernel_size {extents_text(self.kernel_size)} is larger than its padded input "
-                    f"{extents_text(tuple(padded))}",
-                    "kernel_size",
-                )
+                raise kernel_too_large(self.kernel_size, tuple(extents), tuple(padded))
             sizes.append(out)
         return (shape.with_dims(shape.dims[0], *sizes),)
 
@@ -108,7 +103,7 @@ class _Pool(Operator, frozen=True, kw_only=True):
         return Window(extents, self.steps(), self.pads())
 
     def kernel(self, inputs: Inputs) -> str:
-        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0]}, {strides_text(self.steps())}"
+        return f"{extents_text(self.kernel_size)}x{inputs[0].dims[0]}, {sizes_text(self.steps())}"
 
 
 class _PaddedPool(_Pool, frozen=True, kw_only=True):

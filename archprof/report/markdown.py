@@ -14,13 +14,13 @@ _SPECIAL = re.compile(r"[\\|*`~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|<(?=[A-Za-z/
 
 def render(sheet: Sheet, surface: Surface) -> str:
     """Title, table and the caption as a list; the cells padded, so that the text reads as a table too."""
-    rows = [[_escaped(cell) for cell in cells] for cells in (sheet.headers, *(line.cells for line in sheet.all_lines))]
+    rows = [[escaped(cell) for cell in cells] for cells in (sheet.headers, *(line.cells for line in sheet.all_lines))]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     ruler = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, sheet.right, strict=True)]
     lines = [_line(cells, widths, sheet.right) for cells in (rows[0], ruler, *rows[1:])]
-    caption = [f"- {_escaped(text)}" for text in sheet.caption]
+    caption = [f"- {escaped(text)}" for text in sheet.caption]
     ending = ("", *caption) if caption else ()
-    return "\n".join((f"**{_escaped(sheet.title)}**", "", *lines, *ending)) + "\n"
+    return "\n".join((f"**{escaped(sheet.title)}**", "", *lines, *ending)) + "\n"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
@@ -31,5 +31,6 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
     return f"| {' | '.join(padded)} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text that Markdown shows as it stands."""
     return _SPECIAL.sub(r"\\\g<0>", text)

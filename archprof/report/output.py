@@ -43,7 +43,11 @@ def surface_of(stream: TextIO) -> Surface:
 
 def write_output(text: str, path: str | os.PathLike[str]) -> None:
     """Write a text as UTF-8, whole or not at all, as `write_bytes` does."""
-    write_bytes(text.encode("utf-8"), path)
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"cannot write {path}: {error}") from None
+    write_bytes(content, path)
 
 
 def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:

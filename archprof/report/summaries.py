@@ -50,7 +50,8 @@ _COLUMNS = {
 }
 LIST_COLUMNS = ("network", "year", "params", "flops", "depth", "source")
 COMPARE_COLUMNS = (
-    "network", "params", "flops", "activations", "depth", "inference_memory", "training_memory", "receptive_field", "top5",
+    "network", "params", "flops", "activations", "depth", "inference_memory", "training_memory", "receptive_field",
+    "top5",
 )  # fmt: skip
 
 

@@ -878,12 +878,12 @@ class _Expander:
         """What a name stands for; of several outputs or copies each by the shortest path that stands for it."""
         if len(values) == 1:
             return {name: values[0]} if values != UNMADE else {}
-        under = [(path, value[0]) for path, value in self.paths.items() if path.startswith(f"{name}.") and len(value) == 1]
-        under.sort(key=lambda each: len(each[0]))  # keeps the order of copies that stand for the same
+        under = [path for path, value in self.paths.items() if path.startswith(f"{name}.") and len(value) == 1]
+        under.sort(key=len)  # copies that stand for the same keep their order
         found: dict[str, Value] = {}
         for wanted in values:
-            path = next((path for path, value in under if value == wanted and path not in found), None)
-            if path is not None:
+            path = next((path for path in under if self.paths[path] == (wanted,) and path not in found), None)
+            if path is not None and wanted != UNMADE[0]:
                 found[path] = wanted
         return found
 

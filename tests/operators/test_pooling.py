@@ -298,7 +298,11 @@ def test_windows_and_kernel_cells(op: str, fields: dict[str, Any], expected: Win
     ("op", "fields", "dims", "code", "message"),
     [
         ("max_pool2d", {"kernel_size": 9}, (3, 8, 8), "kernel-too-large",
-         "kernel_size 9x9 is larger than its padded input 8x8"),
+         "kernel_size 9 is larger than its padded input 8x8"),
+        ("max_pool2d", {"kernel_size": 3, "dilation": 2, "padding": [1, 0]}, (3, 2, 4), "kernel-too-large",
+         "kernel_size 3 (dilated to 5x5) is larger than its padded input 4x4"),
+        ("avg_pool2d", {"kernel_size": [1, 9]}, (3, 8, 8), "kernel-too-large",
+         "kernel_size 1x9 is larger than its padded input 8x8"),
         ("max_pool2d", {"kernel_size": 3, "padding": 2}, (3, 8, 8), "padding-too-large",
          "padding (=2) must be at most half of kernel_size (=3)"),
         ("avg_pool2d", {"kernel_size": [4, 1], "padding": [2, 1]}, (3, 8, 8), "padding-too-large",

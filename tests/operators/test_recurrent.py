@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from archprof.cost import Cost
@@ -112,6 +112,26 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_against_torch(case: Case) -> None:
     check(case)
+
+
+@pytest.mark.parametrize("op", ["lstm", "gru"])
+def test_same_state_result_and_gradients_as_torchs_own_layer(op: str) -> None:
+    torch.manual_seed(0)
+    mine = create(op, hidden_size=3, num_layers=2, bidirectional=True).module(shapes([(5, 4)]))
+    theirs = {"lstm": nn.LSTM, "gru": nn.GRU}[op](4, 3, 2, bidirectional=True)
+    theirs.load_state_dict(mine.state_dict())
+    x = torch.randn(2, 5, 4, requires_grad=True)
+    y = x.detach().transpose(0, 1).requires_grad_()  # torch's own takes the batch second
+    output, *states = mine(x)
+    expected, ends = theirs(y)
+    torch.testing.assert_close(output, expected.transpose(0, 1))
+    for state, end in zip(states, ends if op == "lstm" else (ends,), strict=True):
+        torch.testing.assert_close(state, end.transpose(0, 1))
+    output.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(x.grad, y.grad.transpose(0, 1))
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 @pytest.mark.parametrize("op", ["lstm", "gru"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from archprof.analysis.check import Checked
+from archprof.analysis.check import Report
 from archprof.report.output import Surface
 
-# name -> its module, which has `render(checked, surface) -> str`
+# name -> its module, which has `render(report, surface) -> str`
 FORMATS: Mapping[str, str] = {
     "terminal": "archprof.report.checks.terminal",
     "github": "archprof.report.checks.github",
@@ -17,7 +17,7 @@ FORMATS: Mapping[str, str] = {
 }
 
 
-def render(checked: Sequence[Checked], format: str, surface: Surface) -> str:  # noqa: A002
+def render(report: Report, format: str, surface: Surface) -> str:  # noqa: A002
     """Findings as text in one of FORMATS."""
-    text: str = importlib.import_module(FORMATS[format]).render(checked, surface)
+    text: str = importlib.import_module(FORMATS[format]).render(report, surface)
     return text

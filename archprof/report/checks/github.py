@@ -6,40 +6,85 @@ The form of a workflow command and its escapes are GitHub's (docs.github.com, wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 
-from archprof.analysis.check import FAILED, Checked
-from archprof.report.checks.terminal import difference, said, summary
+from archprof.analysis.check import EXCEPTION, Report, shown_path
+from archprof.report.checks.terminal import counts, difference, said, summary
+from archprof.report.markdown import escaped
 from archprof.report.output import Surface
 
 MOST = 10
 
 
-def render(checked: Sequence[Checked], surface: Surface) -> str:
-    """Errors, then the notice."""
-    failed = [(network, each) for network in checked for each in network.findings if each.status == FAILED]
-    lines = [
+def render(report: Report, surface: Surface) -> str:
+    """Errors (mistakes of specs first), then the notice."""
+    errors = [
         _command(
             "error",
-            f"{network.name}: {difference(each)}",
-            file=each.file,
+            f"{mistake.message} [{mistake.code}]",
+            file=_in_workspace(mistake.file),
+            line=str(max(mistake.line, 1)),
+            col=str(max(mistake.column, 1)),
+            title="archprof check",
+        )
+        for mistake in report.mistakes
+    ]
+    errors.extend(
+        _command(
+            "error",
+            difference(each),
+            file=_in_workspace(each.file),
             line=str(each.line),
             col=str(each.column),
             title=f"archprof check: {network.name}",
         )
-        for network, each in failed[:MOST]
-    ]
-    everything = "\n".join([summary(checked), *(said(each) for _, each in failed)])
-    lines.append(_command("notice", everything, title="archprof check"))
-    return "\n".join(lines) + "\n"
+        for network, each in report.failures
+    )
+    everything = "\n".join([summary(report), *_all(report)])
+    return "\n".join([*errors[:MOST], _command("notice", everything, title="archprof check")]) + "\n"
+
+
+def step_summary(report: Report) -> str:
+    """The job's page in Markdown (GITHUB_STEP_SUMMARY), which no limit cuts off."""
+    lines = [f"### archprof check\n\n{escaped(summary(report))}\n"]
+    if report.mistakes or report.failures:
+        lines.extend(f"- {escaped(line)}" for line in _all(report))
+        lines.append("")
+    lines.extend(["| network | checked |", "|---|---|"])
+    lines.extend(
+        f"| {escaped(network.name)} | {escaped(counts((network,)))} |"
+        for network in report.networks
+        if network.findings
+    )
+    known = [each for network in report.networks for each in network.findings if each.status == EXCEPTION]
+    if known:
+        lines.extend(["", "<details><summary>Published cells that do not follow, as recorded</summary>", ""])
+        lines.extend(f"- {escaped(said(each))}" for each in known)
+        lines.extend(["", "</details>"])
+    return "\n".join(lines) + "\n\n"
+
+
+def _all(report: Report) -> list[str]:
+    """What is wrong, a line each."""
+    return [*map(str, report.mistakes), *(f"{network.name}: {said(each)}" for network, each in report.failures)]
+
+
+def _in_workspace(path: str) -> str:
+    """A path from the root of the checkout, where the step runs in a folder of it: annotations need that."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    if workspace:
+        relative = os.path.relpath(path, workspace)
+        if not relative.startswith(".."):
+            return relative
+    return shown_path(path)
 
 
 def _command(kind: str, message: str, **properties: str) -> str:
-    given = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
-    return f"::{kind} {given}::{_escaped(message)}"
+    given = ",".join(f"{name}={_encoded(value, ':,')}" for name, value in properties.items())
+    return f"::{kind} {given}::{_encoded(message)}"
 
 
-def _escaped(text: str, more: str = "") -> str:
+def _encoded(text: str, more: str = "") -> str:
     for char in "%\r\n" + more:
         text = text.replace(char, f"%{ord(char):02X}")
     return text

@@ -1,31 +1,34 @@
-"""Findings for programs, in the schema archprof.check/1."""
+"""Findings for programs, in the schema archprof.check/1, which `check-1.schema.json` beside this file describes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from archprof.analysis.check import EXCEPTION, FAILED, PASSED, Checked
+import msgspec
+
+from archprof.analysis.check import EXCEPTION, FAILED, PASSED, Report
 from archprof.report.output import Surface
 
 SCHEMA = "archprof.check/1"
+SCHEMA_FILE = Path(__file__).with_name("check-1.schema.json")
 
 
-def render(checked: Sequence[Checked], surface: Surface) -> str:
-    """The sums, then each network with its findings."""
-    document = {
+def render(report: Report, surface: Surface) -> str:
+    """The sums, then each network with its findings, then the mistakes of specs that could not be checked."""
+    document: dict[str, Any] = {
         "schema": SCHEMA,
-        **{status: sum(network.count(status) for network in checked) for status in (PASSED, FAILED, EXCEPTION)},
+        **{status: report.count(status) for status in (PASSED, FAILED, EXCEPTION)},
         "networks": [
             {
                 "network": network.name,
                 "file": network.file,
                 "unlisted_rows": list(network.unlisted),
-                "findings": [
-                    {name: getattr(finding, name) for name in finding.__struct_fields__} for finding in network.findings
-                ],
+                "findings": [msgspec.structs.asdict(finding) for finding in network.findings],
             }
-            for network in checked
+            for network in report.networks
         ],
+        "mistakes": [msgspec.structs.asdict(mistake) for mistake in report.mistakes],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,26 +1,31 @@
-"""A line a network; what differs, and the published cells that are known not to follow, below it."""
+"""A line a network; what differs, and the published cells that are known not to follow, below it.
+
+Mistakes are not in it: the command line tells them as it does everywhere, on standard error.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archprof.analysis.check import EXCEPTION, FAILED, PASSED, Checked, Finding
+from archprof.analysis.check import EXCEPTION, FAILED, PASSED, Checked, Finding, Report
 from archprof.report.output import Surface
 
 
-def render(checked: Sequence[Checked], surface: Surface) -> str:
+def render(report: Report, surface: Surface) -> str:
     """Networks in the order checked, and the sums at the end."""
+    strong, plain = ("\x1b[1m", "\x1b[0m") if surface.colour else ("", "")
     lines: list[str] = []
-    for network in checked:
+    for network in report.networks:
         if not network.findings:
             continue
         failed = network.count(FAILED)
-        lines.append(f"{'FAIL' if failed else 'ok  '}  {network.name}: {counts((network,))}")
+        line = f"{'FAIL' if failed else 'ok  '}  {network.name}: {counts((network,))}"
+        lines.append(f"{strong}{line}{plain}" if failed else line)
         lines.extend(f"      {said(each)}" for each in network.findings if each.status == FAILED)
         lines.extend(f"      {said(each)}" for each in network.findings if each.status == EXCEPTION)
         if network.unlisted:
             lines.append(f"      published rows that the spec has no node for: {', '.join(network.unlisted)}")
-    lines.append(f"{summary(checked)}")
+    lines.append(f"{strong}{summary(report)}{plain}")
     return "\n".join(lines) + "\n"
 
 
@@ -39,7 +44,7 @@ def said(finding: Finding) -> str:
 def counts(checked: Sequence[Checked]) -> str:
     """How many findings of each kind."""
     sums = {status: sum(network.count(status) for network in checked) for status in (PASSED, FAILED, EXCEPTION)}
-    parts = [f"{sums[PASSED]} agree"]
+    parts = [f"{sums[PASSED]} {'agrees' if sums[PASSED] == 1 else 'agree'}"]
     if sums[FAILED]:
         parts.append(f"{sums[FAILED]} {'differs' if sums[FAILED] == 1 else 'differ'}")
     if sums[EXCEPTION]:
@@ -48,9 +53,12 @@ def counts(checked: Sequence[Checked]) -> str:
     return ", ".join(parts)
 
 
-def summary(checked: Sequence[Checked]) -> str:
-    """All networks in one line, those without anything to hold named."""
-    held = [network for network in checked if network.findings]
-    without = [network.name for network in checked if not network.findings]
-    text = f"{len(held)} {'network' if len(held) == 1 else 'networks'}: {counts(checked)}"
+def summary(report: Report) -> str:
+    """All networks in one line; those named of which nothing is expected (of a family its variants say it)."""
+    held = [network for network in report.networks if network.findings]
+    without = [network.name for network in report.networks if not network.findings and not network.family]
+    text = f"{len(held)} {'network' if len(held) == 1 else 'networks'}: {counts(report.networks)}"
+    if report.mistakes:
+        files = len({mistake.file for mistake in report.mistakes})
+        text += f"; {files} {'file' if files == 1 else 'files'} with mistakes"
     return text + (f"; nothing is expected of {', '.join(without)}" if without else "")
