@@ -35,5 +35,6 @@ def zf() -> nn.Sequential:
         conv(64, 64, 1), conv(64, 192, 3), nn.LocalResponseNorm(5), pool(),
         conv(192, 192, 1), conv(192, 384, 3), pool(),
         conv(384, 384, 1), conv(384, 256, 3), conv(256, 256, 1), conv(256, 256, 3),
-        conv(256, 256, 1), conv(256, 256, 3), pool(), nn.Flatten(), Maxout(12544, 4096, 2), Maxout(4096, 4096, 2), nn.Linear(4096, 128), Normalize(),
+        conv(256, 256, 1), conv(256, 256, 3), pool(), nn.Flatten(),
+        Maxout(12544, 4096, 2), Maxout(4096, 4096, 2), nn.Linear(4096, 128), Normalize(),
     )  # fmt: skip
