@@ -15,6 +15,7 @@ from archprof.errors import ArchprofError, UsageError
 
 if TYPE_CHECKING:
     from archprof.analysis import Analysis, analyse
+    from archprof.building import build
     from archprof.graph import Graph, Node, Value
     from archprof.shape import Shape
     from archprof.spec.errors import Mistake, SpecError
@@ -32,6 +33,7 @@ __all__ = [
     "UsageError",
     "Value",
     "analyse",
+    "build",
     "load",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "SpecError": "archprof.spec.errors",
     "Value": "archprof.graph",
     "analyse": "archprof.analysis",
+    "build": "archprof.building",
 }  # imported when first asked for
 
 

@@ -31,7 +31,7 @@ class Value(NamedTuple):
     output: int = 0
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call of one operator, at a dotted path that is unique in its graph."""
 
     path: str

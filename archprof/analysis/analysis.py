@@ -10,6 +10,7 @@ import msgspec
 from archprof.analysis.counting import Convention
 from archprof.analysis.counting import convention as find_convention
 from archprof.analysis.receptive_field import Sizes, receptive_fields
+from archprof.collector import rare_collections
 from archprof.cost import Cost
 from archprof.errors import UsageError
 from archprof.graph import Graph, Node
@@ -103,6 +104,7 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
         return self.total.lower_bound
 
 
+@rare_collections()
 def analyse(
     graph: Graph,
     *,
@@ -207,10 +209,10 @@ class _Calls:
         self.dtype = dtype
         self.float_bytes = DTYPES[dtype]
         self.passes = passes
-        self.known: dict[tuple[Operator, Inputs, Inputs, bool], _Call] = {}
+        self.known: dict[tuple[Operator, Inputs, bool], _Call] = {}  # the outputs follow from these
 
     def of(self, operator: Operator, inputs: Inputs, outputs: Inputs, input_gradient: bool) -> _Call:
-        key = (operator, inputs, outputs, input_gradient)
+        key = (operator, inputs, input_gradient)
         call = self.known.get(key)
         if call is None:
             call = self.known[key] = self.work_out(operator, inputs, outputs, input_gradient)

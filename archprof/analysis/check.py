@@ -24,6 +24,7 @@ from archprof.analysis.table import Row, Table, cell_text, make_table
 from archprof.errors import UsageError
 from archprof.graph import Graph
 from archprof.operators import hint, listed, nearest
+from archprof.operators.base import shown
 from archprof.spec import expand, find_spec
 from archprof.spec.document import Document, Variant
 from archprof.spec.errors import Mistake, SpecError
@@ -176,7 +177,7 @@ def _expectations(
             note = None if holds else _of_other_rounding(number, written, rounding)
             yield _finding(what, written, exact(number), holds, file, tree, note)
         else:
-            message = f"expect: {quantity} must be an integer or a printed number such as 3.8B, not {_said(written)}"
+            message = f"expect: {quantity} must be an integer or a printed number such as 3.8B, not {shown(written)}"
             raise SpecError([Mistake(document.file, tree.line, tree.column, message, "not-a-printed-number")])
 
 
@@ -384,12 +385,12 @@ def check_all(arguments: Sequence[str], limits: Mapping[str, int] = {}, settings
     return Report(networks=tuple(checked), mistakes=tuple(sorted(set(mistakes))))
 
 
-def networks(arguments: Sequence[str]) -> list[Network]:
+def networks(arguments: Sequence[str], settings: Mapping[str, Any] = {}) -> list[Network]:
     """The networks that a command line names: of a file its base and all variants, of a folder its spec files.
 
     Raises UsageError for a folder or a pattern without a spec, SpecError with all mistakes of all files.
     """
-    found, mistakes = _networks(arguments, {})
+    found, mistakes = _networks(arguments, settings)
     if mistakes:
         raise SpecError(mistakes)
     return found

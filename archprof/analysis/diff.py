@@ -8,6 +8,7 @@ import msgspec
 
 from archprof.analysis.analysis import Analysis
 from archprof.analysis.table import AtLeast, Count, Row, make_table
+from archprof.graph import Graph
 from archprof.shape import Shape
 
 SAME, CHANGED, ADDED, REMOVED = "same", "changed", "added", "removed"
@@ -61,6 +62,16 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     totals: tuple[Quantity, ...]
 
+    @property
+    def same_rows(self) -> bool:
+        """Whether no row differs in what a diff shows."""
+        return all(change.status == SAME for change in self.changes)
+
+    @property
+    def equal(self) -> bool:
+        """Whether the networks compute the same, operator by operator, each by the same fields."""
+        return _computed(self.before.graph) == _computed(self.after.graph)
+
 
 def diff(before: Analysis, after: Analysis, fold: int | None) -> Diff:
     """Align the rows of two networks at a depth of their paths, and compare them.
@@ -73,11 +84,20 @@ def diff(before: Analysis, after: Analysis, fold: int | None) -> Diff:
     totals = (
         Quantity(name="parameters", before=before.params, after=after.params),
         Quantity(name="FLOPs", before=before.flops if known else None, after=after.flops if known else None),
-        Quantity(name="activations", before=before.total.activations, after=after.total.activations),
+        Quantity(
+            name="activations",
+            before=before.total.activations if known else None,
+            after=after.total.activations if known else None,
+        ),
         Quantity(name="weight layers deep", before=before.depth, after=after.depth),
         Quantity(name="receptive field", before=_extent(before), after=_extent(after)),
     )
     return Diff(before=before, after=after, fold=fold, changes=rows, totals=totals)
+
+
+def _computed(graph: Graph) -> object:
+    nodes = [(node.path, node.operator, node.inputs, node.output_shapes, node.shares) for node in graph.nodes]
+    return nodes, dict(graph.outputs), dict(graph.training_outputs)
 
 
 def _extent(analysis: Analysis) -> int | None:

@@ -94,9 +94,14 @@ class _Storages:
         self.roots: dict[Value, Value] = {}
         self.sizes: dict[Value, int] = {}  # bytes of each storage
         self.last_use: dict[Value, int] = {}
+        self.trained: set[int] = set()  # nodes with a parameter at or before them: their outputs have gradients
         for index, node in self.nodes:
-            keeps = node.operator.saved(node.input_shapes, node.output_shapes) != Saved()
-            is_view = node.operator.view and not (train and keeps)  # dropout is a view in inference alone
+            if node.operator.parameters(node.input_shapes) or any(value.node in self.trained for value in node.inputs):
+                self.trained.add(index)
+            # dropout is a view in inference alone
+            is_view = node.operator.view and not (
+                train and node.operator.saved(node.input_shapes, node.output_shapes) != Saved()
+            )
             for value in node.inputs:
                 self.last_use[self.roots[value]] = index
             for number, shape in enumerate(node.output_shapes):
@@ -143,6 +148,9 @@ class _Storages:
         needed: dict[Value, int] = {}
         further: dict[int, int] = {}
         for index, node in self.nodes:
+            further[index] = 0
+            if index not in self.trained:
+                continue
             saved = node.operator.saved(node.input_shapes, node.output_shapes)
             values = [node.inputs[number] for number in saved.inputs]
             if saved.outputs:
@@ -167,14 +175,13 @@ class _Storages:
         released: dict[int, list[Value]] = {}
         for value, index in needed.items():
             released.setdefault(index, []).append(value)
-        gradients: set[Value] = {
-            value for value, index in self.last_use.items() if index == len(self.graph.nodes)
-        }  # the loss's, of each output
+        ends = [value for value, index in self.last_use.items() if index == len(self.graph.nodes)]
+        gradients = {value for value in ends if value.node in self.trained}  # the loss's, of each output
         live += sum(self.sizes[value] for value in gradients)
         for index, node in reversed(self.nodes):
             for value in node.inputs:
                 root = self.roots[value]
-                if root not in gradients and not self.graph.nodes[root.node].is_input:
+                if root not in gradients and root.node in self.trained:
                     gradients.add(root)
                     live += self.sizes[root]
             if live > peak:

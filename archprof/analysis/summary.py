@@ -14,6 +14,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """A network's totals. A count is None where not every operator is counted; memory is in bytes."""
 
     name: str
+    family: str  # the spec's name, where this is a variant of it; else its own
     title: str | None
     year: int | None
     source: str | None
@@ -37,6 +38,7 @@ def summarise(
     field = analysis.receptive_field
     return Summary(
         name=graph.name,
+        family=document.name,
         title=graph.title,
         year=graph.year,
         source=graph.source,

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from archprof.cli import check, compare, diff, explain, list_, schema, table
+from archprof.cli import build, check, compare, diff, explain, list_, schema, table, verify
 from archprof.errors import ArchprofError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app.command("table")(table.table)
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
 app.command("diff")(diff.diff)
+app.command("build")(build.build)
+app.command("verify")(verify.verify)
 app.command("list")(list_.list_specs)
 app.command("schema")(schema.schema)
 app.command("explain")(explain.explain)
@@ -46,10 +48,7 @@ def options(
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 a check does not hold, 2 a mistake of the user's."""
     try:
-        app()
+        app(prog_name="archprof")
     except ArchprofError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader of a pipe (head, less) left
-        sys.stderr.close()
-        sys.exit(141)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archprof.cli.common import OutputOption, SetOption, one_of, settings
+from archprof.cli.common import OutputOption, SetOption, one_of, put_out, settings, surface
 from archprof.errors import UsageError
 from archprof.spec.errors import SpecError
 
@@ -33,7 +32,6 @@ def check(
     Of a file its base and all its variants are checked. Exit status: 0 all holds, 1 something differs, 2 a mistake.
     """
     from archprof.analysis.check import FAILED, check_all, parse_limits
-    from archprof.report import Surface, surface_of, write_output
     from archprof.report.checks import FORMATS, render
 
     one_of(format_, FORMATS, "format")
@@ -42,11 +40,8 @@ def check(
         raise UsageError(
             f"nothing to check in {', '.join(specs)}: write `expect` in the spec, or give a limit with --max"
         )
-    text = render(report, format_, surface_of(sys.stdout) if output is None else Surface())
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_output(text, output)
+    text = render(report, format_, surface(output))
+    put_out(text, output)
     if format_ == "github":
         _append_step_summary(report)
     if report.mistakes:

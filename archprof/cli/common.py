@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 from archprof.errors import UsageError
 from archprof.graph import Graph
 from archprof.operators import hint
+from archprof.report import PIPE, Surface, surface_of, write_output
 from archprof.shape import Shape
 from archprof.spec import MAX_NODES, Expansion, expand_partly
 from archprof.spec.document import Document, Variant
@@ -46,7 +49,7 @@ def settings(given: Sequence[str] | None) -> dict[str, Any]:
         if name in found:
             raise UsageError(f"--set {name} is given twice")
         try:
-            found[name] = plain(read(f"value: {value}".encode(), "--set"))["value"]
+            found[name] = plain(read(f"value: {value}".encode(errors="surrogateescape"), "--set"))["value"]
         except SpecError as error:
             raise UsageError(f"--set {pair}: {error.mistakes[0].message}") from None
     return found
@@ -109,6 +112,26 @@ def fold_depth(given: str | None, own: int | None) -> int | None:
     if not (given.isascii() and given.isdigit() and len(given) < 10):
         raise UsageError(f"--fold {given}: write a depth of the node paths, as 1, or all")
     return int(given)
+
+
+def surface(output: str | None) -> Surface:
+    """What a report is written on: a file, or what standard output is."""
+    return PIPE if output is not None or sys.stdout is None else surface_of(sys.stdout)
+
+
+def put_out(text: str, output: str | None = None) -> None:
+    """Write a report to a file, or to standard output. Raises UsageError where it cannot be written."""
+    if output is not None:
+        write_output(text, output)
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter flushes it again
+        if isinstance(error, BrokenPipeError):  # the reader (head, less) left
+            raise typer.Exit(141) from None
+        raise UsageError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def one_of(given: str, known: Collection[str], what: str) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from archprof.analysis import CONVENTIONS, DTYPES
-from archprof.cli.common import MaxNodesOption, OutputOption, SetOption, expansion, graph_of, one_of
+from archprof.cli.common import (
+    MaxNodesOption,
+    OutputOption,
+    SetOption,
+    expansion,
+    graph_of,
+    one_of,
+    put_out,
+    surface,
+)
 from archprof.spec import MAX_NODES, find_spec
 
 
@@ -29,7 +37,6 @@ def compare(
 ) -> None:
     """Compare any number of networks: params, FLOPs, activations, depth, memory, receptive field, published error."""
     from archprof.analysis.summary import summarise
-    from archprof.report import Surface, surface_of, write_output
     from archprof.report.summaries import COMPARE_COLUMNS, FORMATS, render
 
     one_of(format_, FORMATS, "format")
@@ -41,12 +48,12 @@ def compare(
     text = render(
         summaries,
         format_,
-        surface_of(sys.stdout) if output is None else Surface(),
+        surface(output),
         columns=COMPARE_COLUMNS,
         title=f"{len(summaries)} networks, batch {batch}, {dtype}",
         caption=(
             f"counting: {counting}: {CONVENTIONS[counting].caption}",
-            "inference, training: the peak of memory by liveness over the graph, training with momentum",
+            "inference, training: peaks of memory by liveness over the graph, training with momentum (docs/memory.md)",
         ),
         exact_numbers=exact,
     )
@@ -54,7 +61,4 @@ def compare(
         from archprof.report.bubbles import draw
 
         draw(summaries, plot)
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_output(text, output)
+    put_out(text, output)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from archprof.analysis import CONVENTIONS, analyse
-from archprof.cli.common import MaxNodesOption, OutputOption, SpecArgument, expansion, fold_depth, graph_of, one_of
+from archprof.cli.common import (
+    MaxNodesOption,
+    OutputOption,
+    SpecArgument,
+    expansion,
+    fold_depth,
+    graph_of,
+    one_of,
+    put_out,
+    surface,
+)
 from archprof.errors import UsageError
 from archprof.graph import Graph
 from archprof.spec import MAX_NODES, find_spec
-from archprof.spec.library import parse_text
+from archprof.spec.library import find_variant, parse_text
 
 
 def diff(
@@ -43,7 +52,6 @@ def diff(
 ) -> None:
     """Compare two networks layer by layer: two specs, one with two settings, or REV:PATH for a git revision."""
     from archprof.analysis.diff import diff as make_diff
-    from archprof.report import Surface, surface_of, write_output
     from archprof.report.diff import FORMATS, render
 
     one_of(format_, FORMATS, "format")
@@ -54,18 +62,20 @@ def diff(
     new = _graph(before if after is None else after, [*common, *(set_after or [])], max_nodes)
     convention = counting or new.counting
     made = make_diff(analyse(old, counting=convention), analyse(new, counting=convention), fold_depth(fold, new.fold))
-    surface = surface_of(sys.stdout) if output is None else Surface()
-    text = render(made, format_, all_rows=all_, surface=surface)
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_output(text, output)
+    specs = before, before if after is None else after
+    text = render(made, format_, specs=specs, all_rows=all_, surface=surface(output))
+    put_out(text, output)
+
+
+# REV:PATH, or REV:PATH:VARIANT
+_AT_REVISION = re.compile(r"(?P<file>[^:]+:.+\.ya?ml)(?::(?P<variant>[^:/]+))?")
 
 
 def _graph(spec: str, given: list[str], max_nodes: int) -> Graph:
-    revision, colon, path = spec.partition(":")
-    if colon and revision and path.endswith((".yaml", ".yml")) and not Path(spec).exists():
-        document, variant = parse_text(_git_show(spec), spec), None
+    matched = _AT_REVISION.fullmatch(spec)
+    if matched and not Path(spec).exists():
+        document = parse_text(_git_show(matched["file"]), matched["file"])
+        variant = find_variant(document, matched["variant"]) if matched["variant"] else None
     else:
         document, variant = find_spec(spec)
     return graph_of(expansion(document, variant, given, None, max_nodes))
@@ -73,6 +83,8 @@ def _graph(spec: str, given: list[str], max_nodes: int) -> Graph:
 
 def _git_show(spec: str) -> bytes:
     """A file as it was at a git revision, REV:PATH, the path as git takes it or relative to this folder."""
+    import subprocess  # only a git revision pays for it
+
     revision, _, path = spec.partition(":")
     try:
         for where in (f"{revision}:./{path}", spec):
@@ -82,4 +94,5 @@ def _git_show(spec: str) -> bytes:
     except FileNotFoundError:
         raise UsageError(f"{spec}: a git revision needs git, which is not installed") from None
     lines = found.stderr.decode(errors="replace").strip().splitlines()
-    raise UsageError(f"{spec}: {lines[-1] if lines else 'git has no such file at this revision'}")
+    reason = lines[-1].removeprefix("fatal: ") if lines else "git has no such file at this revision"
+    raise UsageError(f"{spec}: {reason}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from archprof.cli.common import put_out
 from archprof.errors import UsageError
 from archprof.explanations import codes, page
 
@@ -15,7 +16,7 @@ def explain(
 ) -> None:
     """Explain a kind of mistake: its cause, an example, and what to write instead."""
     if code is None:
-        typer.echo("\n".join(codes()))
+        put_out("\n".join(codes()) + "\n")
         return
     code = code.strip("[]")
     if code not in codes():
@@ -24,4 +25,4 @@ def explain(
         close = nearest(code, codes())
         hint = f"did you mean {close}?" if close else "archprof explain lists them"
         raise UsageError(f"no kind of mistake is called {code}: {hint}")
-    typer.echo(page(code), nl=False)
+    put_out(page(code))

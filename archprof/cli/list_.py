@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from archprof.cli.common import OutputOption, one_of
+from archprof.cli.common import OutputOption, one_of, put_out, surface
 
 
 def list_specs(
@@ -17,7 +16,6 @@ def list_specs(
     """List the shipped networks: year, parameters, FLOPs, depth, source."""
     from archprof.analysis.check import networks
     from archprof.analysis.summary import summarise
-    from archprof.report import Surface, surface_of, write_output
     from archprof.report.summaries import FORMATS, LIST_COLUMNS, render
     from archprof.spec import expand
     from archprof.spec.library import SHIPPED
@@ -30,12 +28,9 @@ def list_specs(
     text = render(
         shipped,
         format_,
-        surface_of(sys.stdout) if output is None else Surface(),
+        surface(output),
         columns=LIST_COLUMNS,
         title="Shipped networks",
         caption=("FLOPs are multiply-adds, biases not counted; depth is weight layers on the longest path",),
     )
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_output(text, output)
+    put_out(text, output)

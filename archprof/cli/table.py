@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -18,8 +17,10 @@ from archprof.cli.common import (
     expansion,
     fold_depth,
     graph_of,
+    put_out,
+    surface,
 )
-from archprof.report import FORMATS, Surface, render, surface_of, write_output
+from archprof.report import FORMATS, render
 from archprof.spec import MAX_NODES, find_spec
 from archprof.spec.errors import SpecError
 
@@ -63,12 +64,9 @@ def table(
         format_,
         styles=column_styles(published, analysis) if published is not None else None,
         exact=exact,
-        surface=surface_of(sys.stdout) if output is None else Surface(),
+        surface=surface(output),
     )
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_output(text, output)
+    put_out(text, output)
     if made.mistakes:
         raise SpecError(made.mistakes)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -371,7 +373,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
     if len(word) > 100:
         return None
-    names = list(known)
+    names = list(islice(known, 2000))
     found = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
     return found[0] if found else None
 
@@ -388,9 +390,27 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
+@functools.cache
+def load_extensions() -> None:
+    """Import what other packages register: their modules in the entry point group `archprof.operators`.
+
+    Done once, and only where a name is unknown otherwise. Raises Refusal for one that cannot be imported.
+    """
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="archprof.operators"):
+        try:
+            entry.load()
+        except Exception as error:  # whatever a stranger's module raises
+            raise Refusal("unknown-operator", f"the extension {entry.name} ({entry.value}) fails: {error}") from None
+
+
 def find(name: str) -> type[Operator]:
     """The operator class of a name. Raises Refusal with the nearest name."""
     cls = REGISTRY.get(name)
+    if cls is None:
+        load_extensions()
+        cls = REGISTRY.get(name)
     if cls is None:
         if name in ("none", "off", "no"):
             raise Refusal("unknown-operator", f"unknown operator {name}: write null for none")

@@ -76,7 +76,8 @@ class Multiply(_Combination, frozen=True, kw_only=True):
         return Cost(multiplications=outputs[0].numel * len(inputs) if input_gradient else 0)
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
-        return Saved(inputs=tuple(range(len(inputs))))
+        products = outputs[0].numel * (len(inputs) - 2)  # of three and more, those before the last
+        return Saved(inputs=tuple(range(len(inputs))), elements=products)
 
 
 @register("abs")
@@ -156,6 +157,9 @@ class DropPath(_Dropping, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         shape = inputs[0]
         return Cost(comparisons=shape.samples, multiplications=shape.numel) if train else Cost()
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(index_bytes=inputs[0].samples if self.p else 0)  # which samples are kept
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
-from archprof.operators.base import WHOLE, Inputs, Integer, Operator, ParameterShapes, register
+from archprof.operators.base import WHOLE, Inputs, Integer, Operator, ParameterShapes, Saved, register
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ class Embedding(Operator, frozen=True, kw_only=True):
 
     def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
         return Cost(additions=outputs[0].numel if weight_gradient else 0)  # gradients added to their rows
+
+    def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
+        return Saved(inputs=(0,))
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return WHOLE

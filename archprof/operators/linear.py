@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
@@ -112,7 +113,12 @@ class Matmul(Operator, frozen=True, kw_only=True):
         return WHOLE
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
-        return Saved(inputs=(0, 1))
+        leading = outputs[0].dims[:-2]
+        copied = [each for each in inputs if each.dims[:-2] != leading]  # a factor that is broadcast is written out
+        return Saved(
+            inputs=tuple(number for number, each in enumerate(inputs) if each.dims[:-2] == leading),
+            elements=sum(math.prod((*leading, *each.dims[-2:])) * each.samples for each in copied),
+        )
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

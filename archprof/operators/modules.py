@@ -1,6 +1,7 @@
 """The torch side of operators that torch has no module of its own for. Imports torch, so it is imported lazily.
 
-Every class stands alone: `archprof build --code` prints it as it is. Tensors come with their batch.
+Every class stands alone and keeps what it is made with under the same names: `archprof build --code` prints both.
+Tensors come with their batch.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Maxout(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int, pool_size: int, bias: bool) -> None:
         super().__init__(in_features, out_features * pool_size, bias)
+        self.out_features = out_features
         self.pool_size = pool_size
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,8 +141,8 @@ class L2Normalize(nn.Module):
 class LayerNormAlong(nn.LayerNorm):
     """Layer normalisation over a dimension that is not the last."""
 
-    def __init__(self, dim: int, size: int, eps: float, elementwise_affine: bool, bias: bool) -> None:
-        super().__init__(size, eps, elementwise_affine, bias)
+    def __init__(self, dim: int, normalized_shape: int, eps: float, elementwise_affine: bool, bias: bool) -> None:
+        super().__init__(normalized_shape, eps, elementwise_affine, bias)
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
@@ -277,7 +279,9 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, width: int, num_heads: int, bias: bool) -> None:
         super().__init__()
+        self.width = width
         self.num_heads = num_heads
+        self.bias = bias
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width)) if bias else None
         self.out_proj = nn.Linear(width, width, bias)

@@ -250,8 +250,8 @@ class L2Normalize(Operator, frozen=True, kw_only=True):
         )
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
-        count = inputs[0].numel
-        return Saved(inputs=(0,), elements=count + count // inputs[0].dims[axis(self.dim, len(inputs[0].dims))])
+        groups = inputs[0].numel // inputs[0].dims[axis(self.dim, len(inputs[0].dims))]
+        return Saved(inputs=(0,), elements=2 * groups)  # norms, and norms of at least eps
 
     def module(self, inputs: Inputs) -> nn.Module:
         from archprof.operators import modules

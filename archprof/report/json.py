@@ -28,7 +28,7 @@ def render(layout: Layout, surface: Surface) -> str:
         "title": graph.title,
         "year": graph.year,
         "source": graph.source,
-        "settings": _finite(graph.parameters),
+        "settings": finite(graph.parameters),
         "counting": {"name": analysis.counting, "meaning": analysis.convention.caption},
         "mode": "training" if analysis.train else "inference",
         "passes": analysis.passes,
@@ -59,12 +59,12 @@ def _lines(value: Any) -> str:
     return _text(value)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """A setting as JSON has it: keys are text, and numbers are finite (.inf in YAML becomes a text)."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -76,11 +76,12 @@ def _row(layout: Layout, line: TableLine) -> dict[str, Any]:
         "kind": row.kind,
         "copies": row.copies,
         "training_only": row.training_only,
-        "cells": {column.name: {"printed": text, "exact": _exact(cell)} for column, text, cell in cells},
+        "cells": {column.name: {"printed": text, "exact": exact_value(cell)} for column, text, cell in cells},
     }
 
 
-def _exact(cell: Cell) -> Any:
+def exact_value(cell: Cell) -> Any:
+    """A cell as the schema has exact ones: what is only known to be at least so much is a map."""
     if isinstance(cell, AtLeast):
         return {"at_least": cell.value}
     if isinstance(cell, Share):

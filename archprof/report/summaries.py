@@ -1,8 +1,12 @@
-"""Networks side by side: a sheet for the terminal and Markdown, CSV and JSON."""
+"""Networks side by side: a sheet for the terminal and Markdown, CSV and JSON.
+
+JSON is in the schema archprof.networks/1, which `networks-1.schema.json` beside this file describes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -13,6 +17,7 @@ from archprof.report.output import Surface
 from archprof.report.sheet import Line, Sheet
 
 SCHEMA = "archprof.networks/1"
+SCHEMA_FILE = Path(__file__).with_name("networks-1.schema.json")
 FORMATS = ("terminal", "markdown", "csv", "json")
 
 
@@ -21,7 +26,8 @@ class _Column(msgspec.Struct, frozen=True):
     text: Callable[[Summary], str] | None = None
     number: Callable[[Summary], int | None] | None = None
     units: Mapping[str, int] | None = None  # of a number; None: SI
-    grouped: bool = True  # one unit for the column; else the digits
+    one_unit: bool = True  # for the column; else the digits
+    right: bool = False  # of a text
 
 
 def _field(summary: Summary) -> str:
@@ -37,18 +43,19 @@ def _error(summary: Summary) -> str:
 
 _COLUMNS = {
     "network": _Column("network", text=lambda each: each.name),
+    "family": _Column("network", text=lambda each: each.name if each.name == each.family else f"  {each.name}"),
     "year": _Column("year", text=lambda each: "" if each.year is None else str(each.year)),
     "params": _Column("param", number=lambda each: each.params),
     "flops": _Column("FLOPs", number=lambda each: each.flops),
     "activations": _Column("activations", number=lambda each: each.activations),
-    "depth": _Column("depth", number=lambda each: each.depth, grouped=False),
+    "depth": _Column("depth", number=lambda each: each.depth, one_unit=False),
     "inference_memory": _Column("inference", number=lambda each: each.inference_memory, units=BYTE_UNITS),
     "training_memory": _Column("training", number=lambda each: each.training_memory, units=BYTE_UNITS),
-    "receptive_field": _Column("receptive field", text=_field),
-    "top5": _Column("top-5 error %", text=_error),
+    "receptive_field": _Column("receptive field", text=_field, right=True),
+    "top5": _Column("top-5 error %", text=_error, right=True),
     "source": _Column("source", text=lambda each: each.source or ""),
 }
-LIST_COLUMNS = ("network", "year", "params", "flops", "depth", "source")
+LIST_COLUMNS = ("family", "year", "params", "flops", "depth", "source")
 COMPARE_COLUMNS = (
     "network", "params", "flops", "activations", "depth", "inference_memory", "training_memory", "receptive_field",
     "top5",
@@ -73,7 +80,11 @@ def render(
     from archprof.report import markdown, terminal
 
     sheet = _sheet(summaries, columns, title, caption, exact_numbers)
-    return markdown.render(sheet, surface) if format == "markdown" else terminal.render(sheet, surface)
+    if format == "markdown":
+        return markdown.render(sheet, surface)
+    if surface.width is not None and columns[-1] == "source":
+        sheet = _with_notes(sheet)
+    return terminal.render(sheet, surface)
 
 
 def _sheet(
@@ -81,14 +92,14 @@ def _sheet(
 ) -> Sheet:
     headers, cells, right = [], [], []
     for column in (_COLUMNS[name] for name in columns):
-        right.append(column.number is not None)
+        right.append(column.right or column.number is not None)
         if column.text is not None:
             headers.append(column.title)
             cells.append([column.text(summary) for summary in summaries])
             continue
         assert column.number is not None
         numbers = [column.number(summary) for summary in summaries]
-        if exact_numbers or not column.grouped:
+        if exact_numbers or not column.one_unit:
             headers.append(column.title)
             cells.append([NOT_COUNTED if number is None else exact(number) for number in numbers])
             continue
@@ -103,6 +114,18 @@ def _sheet(
         lines=tuple(Line(cells=row) for row in zip(*cells, strict=True)),
         caption=tuple(caption),
     )
+
+
+def _with_notes(sheet: Sheet) -> Sheet:
+    """The last column's texts as numbered notes in the caption: sources are longer than a terminal is wide."""
+    numbers: dict[str, str] = {}
+    lines = []
+    for line in sheet.lines:
+        *cells, text = line.cells
+        number = numbers.setdefault(text, f"[{len(numbers) + 1}]") if text else ""
+        lines.append(Line(cells=(*cells, number)))
+    notes = tuple(f"{number} {text}" for text, number in numbers.items())
+    return msgspec.structs.replace(sheet, lines=tuple(lines), caption=(*sheet.caption, "", *notes))
 
 
 def _record(summary: Summary) -> dict[str, object]:

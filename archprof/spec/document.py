@@ -24,7 +24,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     column: int
 
 
-class Layer(msgspec.Struct, frozen=True, kw_only=True):
+class Layer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entry of a list of layers. Trees are kept as written: expressions in them wait for the expansion."""
 
     name: str

@@ -9,6 +9,7 @@ import msgspec
 from archprof.errors import ArchprofError
 
 MAX_MESSAGE = 1_000
+MAX_MISTAKES = 100  # of one file; what follows is not looked at
 
 
 def clipped(message: str) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
+from archprof.collector import rare_collections
 from archprof.errors import Refusal
 from archprof.graph import Graph, Input, Node, Value
 from archprof.operators import Operator, create, find, listed, listed_and, nearest, shown
-from archprof.operators.base import Integer
+from archprof.operators.base import Inputs, Integer
 from archprof.shape import Shape
 from archprof.spec.document import Block, Document, InputSpec, Layer, Variant
-from archprof.spec.errors import Mistake, SpecError, clipped
-from archprof.spec.expressions import ExpressionError, bounded
+from archprof.spec.errors import MAX_MISTAKES, Mistake, SpecError, clipped
+from archprof.spec.expressions import METER, ExpressionError, bounded
 from archprof.spec.expressions import parse as parse_expression
 from archprof.spec.parse import (
     advised,
@@ -32,6 +34,10 @@ from archprof.spec.reader import Sequence as TreeSequence
 
 MAX_NODES = 200_000
 MAX_DEPTH = 50
+# What a network may take beside its nodes; real ones stay far below.
+EDGES_PER_NODE = 10
+CHARACTERS_PER_NODE = 200  # of paths
+WORK_PER_NODE = 20  # items of lists that expressions go through
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -76,13 +82,13 @@ class _Frame(msgspec.Struct, kw_only=True):
     sharing: tuple[tuple[str, str], ...]  # (own path, path whose parameters it uses), outermost first
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _Call(msgspec.Struct):
     """An operator that a layer asks for, its field values, and where each was written."""
 
     op: str
     values: dict[str, Any]
     written: dict[str, Tree]
-    label: str
+    operator: Operator | None = None  # once it was made
 
 
 class _Expander:
@@ -95,24 +101,34 @@ class _Expander:
         self.indices: dict[str, int] = {}  # a node's index by its path
         self.mistakes: dict[tuple[int, int], Mistake] = {}
         self.absent: dict[str, tuple[Layer, Values]] = {}  # by path: layers that are not there, and what they took
+        self.constants: dict[int, Any] = {}  # lists and maps without expressions, by their tree
         self.steps = 0
+        self.edges = 0
+        self.characters = 0
+        self.spent_before = METER.spent
         self.file_names: dict[str, Any] = {}
+        self.calls: dict[int, _Call | None] = {}  # what blocks call, by the tree of `op`; None where expressions decide
         self.operators: dict[Any, Operator] = {}
-        self.inferred: dict[tuple[Operator, tuple[Shape, ...]], tuple[Shape, ...]] = {}
+        self.inferred: dict[tuple[Operator, Inputs], tuple[Inputs, Inputs]] = {}  # shapes that enter and that leave
         self.sizes: dict[str, int] = {}
 
     # --- mistakes
 
     def add(self, place: Any, code: str, message: str, uses: Sequence[Layer] = ()) -> None:
         """Note a mistake once for its place; inside a block, with the line that used it."""
+        at = (place.line, place.column)
+        if at in self.mistakes:
+            return
         message = clipped(message)
         if uses:
             last = uses[-1]
             assert last.block is not None
             message += f" (in block {last.block.text}, used on line {last.line})"
-        self.mistakes.setdefault(
-            (place.line, place.column), Mistake(self.document.file, place.line, place.column, message, code)
-        )
+        if len(self.mistakes) >= MAX_MISTAKES:
+            code, message = "too-many-mistakes", f"{MAX_MISTAKES} mistakes so far; the rest was not checked"
+        self.mistakes[at] = Mistake(self.document.file, *at, message, code)
+        if len(self.mistakes) > MAX_MISTAKES:
+            raise _TooLarge
 
     # --- expressions
 
@@ -129,13 +145,26 @@ class _Expander:
             if "in_channels" in expression.names:
                 names = {**names, "in_channels": self.in_channels(entering or (), tree, what, uses)}
             try:
-                return expression.evaluate(names)
+                value = expression.evaluate(names)
             except ExpressionError as error:
                 self.add(tree, error.code, f"{what}: {error.message}", uses)
                 raise _Stop from None
+            if METER.spent - self.spent_before > WORK_PER_NODE * self.max_nodes:
+                self.add(
+                    tree,
+                    "too-much-work",
+                    f"{what}: the expressions go through more than {WORK_PER_NODE * self.max_nodes:,} items of lists: "
+                    "put what all copies share under `let`",
+                    uses,
+                )
+                raise _TooLarge
+            return value
+        made: Any = self.constants.get(id(tree))
+        if made is not None:
+            return made
         if is_constant(tree):
-            return plain(tree)
-        made: Any
+            made = self.constants[id(tree)] = plain(tree)
+            return made
         if isinstance(tree, TreeSequence):
             made = [self.evaluate(item, names, entering, what, frame) for item in tree.items]
         else:
@@ -241,9 +270,14 @@ class _Expander:
 
     # --- the walk
 
-    def step(self) -> None:
+    def step(self, path: str) -> None:
         """One layer or copy more. What makes no node (absent layers, blocks around blocks) is bounded too."""
         self.steps += 1
+        self.characters += len(path)
+        if self.characters > CHARACTERS_PER_NODE * self.max_nodes:
+            raise _TooLarge(
+                f"the paths of its nodes have more than {CHARACTERS_PER_NODE * self.max_nodes:,} characters"
+            )
         if self.steps > len(self.nodes) + self.max_nodes:
             raise _TooLarge(
                 f"more than {self.max_nodes:,} layers and copies make no node (they are absent, or blocks): "
@@ -261,7 +295,7 @@ class _Expander:
         return previous
 
     def layer(self, layer: Layer, frame: _Frame, previous: Values | None) -> Values:
-        self.step()
+        self.step(frame.prefix)
         try:
             end = self.layer_end(layer, frame, previous)
         except _Stop:
@@ -331,7 +365,7 @@ class _Expander:
         before = previous
         entering: Values = ()
         for index, item in enumerate(items):
-            self.step()
+            self.step(path)
             names = {**frame.names, "index": index, "item": index if counted else item}
             if layer.parallel is not None or index == 0 or self.names_previous(layer, frame, names):
                 entering = self.source(layer, frame, previous, names, before)
@@ -432,8 +466,16 @@ class _Expander:
             return previous
         found: list[Value] = []
         for name in self.source_names(layer, frame, names):
-            found.extend(self.named(name, layer, frame, before))
+            values = self.named(name, layer, frame, before)
+            self.take(len(values))
+            found.extend(values)
         return tuple(found)
+
+    def take(self, count: int) -> None:
+        """So many inputs more."""
+        self.edges += count
+        if self.edges > EDGES_PER_NODE * self.max_nodes:
+            raise _TooLarge(f"its layers have more than {EDGES_PER_NODE * self.max_nodes:,} inputs")
 
     def named(self, name: str, layer: Layer, frame: _Frame, before: Values | None) -> Values:
         if name == "previous":
@@ -510,20 +552,22 @@ class _Expander:
         assert layer.op is not None
         if UNMADE[0] in entering:
             raise _Stop
-        own = self.call(layer.op, layer.fields, names, entering, layer.label, frame)
+        label = layer.label
+        origin = Origin(self.document.file, layer.line, layer.column, label)
+        own = self.call(layer.op, layer.fields, names, entering, label, frame)
         defaults = self.document.defaults.get(own.op, {})
         companions = []
         for role in ("norm", "activation"):
             tree, scope = (layer.fields[role], names) if role in layer.fields else (defaults.get(role), self.file_names)
             if tree is not None:
-                call = self.companion(tree, scope, entering, f"{layer.label}: {role}", frame)
+                call = self.companion(tree, scope, entering, f"{label}: {role}", frame)
                 if call is not None:
                     companions.append((role, call))
         if not companions:
-            return self.operator(own, layer, frame, entering, path, sharing)
-        end = self.operator(own, layer, frame, entering, f"{path}.{own.op}", sharing)
+            return self.operator(own, label, origin, layer, frame, entering, path, sharing)
+        end = self.operator(own, label, origin, layer, frame, entering, f"{path}.{own.op}", sharing)
         for role, call in companions:
-            end = self.operator(call, layer, frame, end, f"{path}.{role}", sharing)
+            end = self.operator(call, f"{label}: {role}", origin, layer, frame, end, f"{path}.{role}", sharing)
         return end
 
     def call(
@@ -535,7 +579,13 @@ class _Expander:
         label: str,
         frame: _Frame,
     ) -> _Call:
-        """An operator with its field values: the file's defaults for it, then its own; null drops a default."""
+        """An operator with its field values: the file's defaults for it, then its own; null drops a default.
+
+        Inside a block, which is used many times, one without expressions is put together once.
+        """
+        known = self.calls.get(id(op_tree)) if frame.block is not None else None
+        if known is not None:
+            return known
         op = self.evaluate(op_tree, names, entering, f"{label}: op", frame)
         try:
             if not isinstance(op, str):
@@ -556,7 +606,11 @@ class _Expander:
                 if value is not None or (kind is not None and kind.optional):
                     values[field] = value
                     written[field] = tree
-        return _Call(op, values, written, label)
+        call = _Call(op, values, written)
+        if frame.block is not None and id(op_tree) not in self.calls:
+            fixed = all(map(is_constant, (op_tree, *defaults.values(), *own.values())))
+            self.calls[id(op_tree)] = call if fixed else None
+        return call
 
     def companion(
         self, tree: Tree, names: Mapping[str, Any], entering: Values, what: str, frame: _Frame
@@ -575,6 +629,8 @@ class _Expander:
     def operator(
         self,
         call: _Call,
+        label: str,
+        origin: Origin,
         layer: Layer,
         frame: _Frame,
         entering: Values,
@@ -582,21 +638,25 @@ class _Expander:
         sharing: tuple[tuple[str, str], ...],
     ) -> Values:
         """One node, its operator made, its shapes inferred."""
+        self.take(len(entering))
         inputs = tuple(self.shape(value) for value in entering)
         try:
-            operator = self.make(call.op, call.values)
-            key = (operator, inputs)
-            outputs = self.inferred.get(key)
-            if outputs is None:
-                outputs = self.inferred[key] = operator.shapes(inputs)
-                self.check_size(operator, inputs, outputs)
+            operator = call.operator
+            if operator is None:
+                operator = call.operator = self.make(call.op, call.values)
+            shapes = self.inferred.get((operator, inputs))
+            if shapes is None:
+                shapes = (inputs, operator.shapes(inputs))
+                self.inferred[operator, inputs] = shapes
+                self.check_size(operator, *shapes)
+            inputs, outputs = shapes  # the same objects for all nodes that are alike
             shares = self.shared(path, sharing, operator, inputs) if sharing else None
         except Refusal as refusal:
             tree = call.written.get(refusal.field or "") if refusal.code != "kernel-too-large" else None
             message = advised(refusal, tree)
             if refusal.code == "wrong-arity" and layer.source is None:
                 message += ": name them in `from`"
-            self.add(tree or layer, refusal.code, f"{call.label}: {message}", frame.uses)
+            self.add(tree or layer, refusal.code, f"{label}: {message}", frame.uses)
             raise _Stop from None
         node = Node(
             path=path,
@@ -605,7 +665,7 @@ class _Expander:
             input_shapes=inputs,
             output_shapes=outputs,
             shares=shares,
-            origin=Origin(self.document.file, layer.line, layer.column, layer.label),
+            origin=origin,
         )
         if len(self.nodes) >= self.max_nodes:
             raise _TooLarge(f"the network has more than {self.max_nodes:,} nodes: --max-nodes raises the limit")
@@ -813,32 +873,40 @@ class _Expander:
         self, given: Mapping[str, Any], variant: Variant | None, inputs: Mapping[str, Shape] | None
     ) -> dict[str, Any]:
         document = self.document
-        settings = self.settings(given, variant)
+        settings: dict[str, Any] = {}
+        with contextlib.suppress(_TooLarge):
+            settings = self.settings(given, variant)
+            if not self.mistakes:
+                self.file_names = self.file_let(settings)
         if self.mistakes:
             raise SpecError(self.mistakes.values())
-        names = dict(settings)
-        unknown: set[str] = set()  # what could not be evaluated, and what needs that
-        for key, tree in document.let.items():
-            try:
-                if unknown and unknown.intersection(mentioned(tree)):
-                    raise _Stop
-                names[key] = self.evaluate(tree, names, None, f"let {key}", None)
-            except _Stop:
-                unknown.add(key)
-        if unknown:
-            raise SpecError(self.mistakes.values())
-        self.file_names = names
+        names = self.file_names
         self.input_specs = specs = variant.inputs if variant is not None and variant.inputs else document.inputs
-        entering = self.make_inputs(specs, names) if inputs is None else self.given_inputs(specs, inputs, names)
-        frame = _Frame(prefix="", names=names, entering=entering, block=None, ends={}, level=0, uses=(), sharing=())
+        frame = _Frame(prefix="", names=names, entering={}, block=None, ends={}, level=0, uses=(), sharing=())
         self.top = frame
         try:
+            frame.entering = (
+                self.make_inputs(specs, names) if inputs is None else self.given_inputs(specs, inputs, names)
+            )
             self.layers(document.layers, frame)
         except _TooLarge as error:
             if error.args and not self.mistakes:
                 started = next(layer for layer in document.layers if layer.name not in frame.ends)
                 self.add(started, "too-many-nodes", f"{started.label}: {error}")
         return settings
+
+    def file_let(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The file's names: its parameters, and its `let` as far as it can be evaluated."""
+        names = dict(settings)
+        unknown: set[str] = set()  # what could not be evaluated, and what needs that
+        for key, tree in self.document.let.items():
+            try:
+                if unknown and unknown.intersection(mentioned(tree)):
+                    raise _Stop
+                names[key] = self.evaluate(tree, names, None, f"let {key}", None)
+            except _Stop:
+                unknown.add(key)
+        return names
 
     def given_inputs(
         self, specs: tuple[InputSpec, ...], inputs: Mapping[str, Shape], names: Mapping[str, Any]
@@ -879,13 +947,11 @@ class _Expander:
         if len(values) == 1:
             return {name: values[0]} if values != UNMADE else {}
         under = [path for path, value in self.paths.items() if path.startswith(f"{name}.") and len(value) == 1]
-        under.sort(key=len)  # copies that stand for the same keep their order
-        found: dict[str, Value] = {}
-        for wanted in values:
-            path = next((path for path in under if self.paths[path] == (wanted,) and path not in found), None)
-            if path is not None and wanted != UNMADE[0]:
-                found[path] = wanted
-        return found
+        under.sort(key=len)
+        waiting: dict[Value, list[str]] = {}
+        for path in reversed(under):
+            waiting.setdefault(self.paths[path][0], []).append(path)
+        return {waiting[value].pop(): value for value in values if value != UNMADE[0]}
 
     def outputs(self) -> dict[str, Value]:
         if self.document.outputs:
@@ -960,6 +1026,7 @@ def _hashable(value: Any) -> Any:
     return (type(value), value)  # 1, 1.0 and true are different values here
 
 
+@rare_collections()
 def expand_partly(
     document: Document,
     variant: Variant | None = None,
@@ -978,7 +1045,8 @@ def expand_partly(
     training = expander.output_values(document.training_outputs, training=True)
     live = expander.reached(outputs.values())
     if not expander.mistakes:
-        expander.refuse_without_effect(live | expander.reached(training.values()))
+        with contextlib.suppress(_TooLarge):
+            expander.refuse_without_effect(live | expander.reached(training.values()))
     nodes = expander.nodes
     if training and not expander.mistakes:
         nodes = [

@@ -12,6 +12,7 @@ import math
 import operator
 import re
 import sys
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Union
@@ -26,6 +27,8 @@ MAX_NODES = 200
 MAX_LENGTH = 10_000
 MAX_DEPTH = 50
 MAX_DIGITS = 18
+MAX_EXPRESSIONS = 10_000  # different ones in a file; each is parsed once
+MAX_SOURCE = 400_000  # characters of all of them
 _LARGEST = 2**63 - 1
 _SMALLEST = -(2**63)
 
@@ -67,7 +70,16 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
         return value
 
 
-@lru_cache(maxsize=4096)
+class _Meter(threading.local):
+    """How many items of lists this thread's expressions have gone through: whoever evaluates many can bound it."""
+
+    spent = 0
+
+
+METER = _Meter()
+
+
+@lru_cache(maxsize=2 * MAX_EXPRESSIONS)
 def parse(source: str) -> Expression:
     """Parse what stands behind the `=`. Raises ExpressionError."""
     source = source.strip()
@@ -252,6 +264,7 @@ def _weight(value: Any, budget: int, depth: int = MAX_DEPTH) -> int:
 
 def bounded(value: Any) -> Any:
     """A text, list or map that was made, where it is not too long. What is in it counts: shared lists may be huge."""
+    METER.spent += len(value)
     if len(value) > MAX_LENGTH or (not isinstance(value, str) and _weight(value, MAX_LENGTH + 1) > MAX_LENGTH + 1):
         what = "text" if isinstance(value, str) else "list" if isinstance(value, list) else "map"
         raise ExpressionError("value-too-long", f"the {what} is longer than {MAX_LENGTH:,}")
@@ -324,8 +337,10 @@ _BINARY: dict[type[ast.operator], _Binary] = {
 
 def _equal(a: Any, b: Any) -> bool:
     """Equality by which true is not 1, nor [true] [1]."""
-    if isinstance(a, (list, dict)) and _weight(a, MAX_LENGTH) > MAX_LENGTH:
-        raise ExpressionError("value-too-long", f"what is compared is longer than {MAX_LENGTH:,}")
+    if isinstance(a, (list, dict)):
+        METER.spent += len(a)
+        if _weight(a, MAX_LENGTH) > MAX_LENGTH:
+            raise ExpressionError("value-too-long", f"what is compared is longer than {MAX_LENGTH:,}")
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_equal, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
@@ -357,6 +372,7 @@ def _has(table: Mapping[Any, Any], key: Any) -> bool:
 
 def _contains(a: Any, b: Any) -> bool:
     if isinstance(b, list):
+        METER.spent += len(b)
         return any(_equal(a, item) for item in b)
     if isinstance(b, dict):
         return _has(b, a)
@@ -425,6 +441,7 @@ def _key(value: Any, name: str) -> Any:
 
 
 def _numbers(values: Sequence[Any], what: str) -> Sequence[Any]:
+    METER.spent += len(values)
     for value in values:
         _number(value, what)
     return values
@@ -484,7 +501,7 @@ def _range(*values: Any) -> list[int]:
         raise ExpressionError("outside-domain", "range with a step of 0 does not end")
     if -((start - stop) // step) > MAX_LENGTH:
         raise ExpressionError("value-too-long", f"range makes at most {MAX_LENGTH:,} numbers")
-    return list(range(start, stop, step))
+    return bounded(list(range(start, stop, step)))  # type: ignore[no-any-return]
 
 
 def _make_divisible(value: Any, divisor: Any) -> int:

@@ -20,8 +20,11 @@ SHIPPED = next(path for path in (_PACKAGE / "specs", _PACKAGE.parent / "specs") 
 def load_document(path: Path | str) -> Document:
     """Read one spec file; `-` is standard input. Raises SpecError with all structural mistakes."""
     file = "<stdin>" if str(path) == "-" else str(path)
-    text = sys.stdin.buffer.read(MAX_BYTES + 1) if str(path) == "-" else read_file(Path(path))
-    return parse_text(text, file)
+    if str(path) != "-":
+        return parse_text(read_file(Path(path)), file)
+    if sys.stdin is None:
+        raise SpecError([Mistake(file, 0, 0, "standard input is closed", "unreadable-file")])
+    return parse_text(sys.stdin.buffer.read(MAX_BYTES + 1), file)
 
 
 def parse_text(text: bytes, file: str) -> Document:
@@ -68,20 +71,20 @@ def find_spec(name: str) -> tuple[Document, Variant | None]:
     name, with or without `.yaml`, is looked up among the shipped files, their variants and aliases.
     Raises SpecError.
     """
-    if name == "-" or Path(name).exists():
+    if name == "-" or _exists(name):
         return load_document(name), None
     path, colon, variant = name.rpartition(":")
-    if colon and Path(path).exists():
+    if colon and _exists(path):
         document = load_document(path)
         return document, find_variant(document, variant)
-    if colon and (SHIPPED / f"{_stem(path)}.yaml").is_file():
+    if colon and _exists(SHIPPED / f"{_stem(path)}.yaml"):
         document = load_document(SHIPPED / f"{_stem(path)}.yaml")
         return document, find_variant(document, variant)
     stem = _stem(name)
-    if stem and "/" not in stem and (SHIPPED / f"{stem}.yaml").is_file():
+    if stem and "/" not in stem and _exists(SHIPPED / f"{stem}.yaml"):
         return load_document(SHIPPED / f"{stem}.yaml"), None
     for candidate in shipped_paths():
-        if stem.encode() in candidate.read_bytes():  # far cheaper than parsing all of them
+        if stem.encode(errors="surrogateescape") in candidate.read_bytes():  # far cheaper than parsing all of them
             document = load_document(candidate)
             found = dict(_variants_by_name(document)).get(stem)
             if found is not None:
@@ -91,6 +94,13 @@ def find_spec(name: str) -> tuple[Document, Variant | None]:
     raise SpecError(
         [Mistake(name, 0, 0, f"no such file, and no shipped spec is called {stem}: {hint}", "no-such-file")]
     )
+
+
+def _exists(path: Path | str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a path may be
+        return False
 
 
 def _stem(name: str) -> str:

@@ -6,10 +6,12 @@ expressions and the names in them. What depends on shapes or on values of expres
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+from archprof.collector import rare_collections
 from archprof.cost import COUNTINGS
 from archprof.errors import Refusal
 from archprof.operators import find, listed, listed_and, nearest, required_fields, shown
@@ -24,14 +26,16 @@ from archprof.spec.document import (
     PublishedErrors,
     Variant,
 )
-from archprof.spec.errors import Mistake, SpecError, clipped
-from archprof.spec.expressions import RESERVED, ExpressionError, name_hint
+from archprof.spec.errors import MAX_MISTAKES, Mistake, SpecError, clipped
+from archprof.spec.expressions import MAX_EXPRESSIONS, MAX_SOURCE, RESERVED, ExpressionError, name_hint
 from archprof.spec.expressions import parse as parse_expression
 from archprof.spec.reader import Mapping as TreeMapping
 from archprof.spec.reader import Scalar, Sequence, Tree, missing_space, plain
 
 NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _WORD = re.compile(r"[^\W0-9]\w*")
+MAX_NAME = 100
+MAX_NAMES = 1_000  # of parameters and of let, in one scope
 RESERVED_NAMES = ("input", "previous")
 SCOPE_NAMES = ("index", "item", "in_channels")
 LAYER_KEYS = (
@@ -124,6 +128,8 @@ class _Parser:
     def __init__(self, file: str) -> None:
         self.file = file
         self.mistakes: list[Mistake] = []
+        self.sources: set[str] = set()  # of the expressions
+        self.characters = 0  # in them
         self.block_names: tuple[str, ...] = ()
         self.block_parameters: dict[str, Mapping[str, Parameter]] = {}
         self.block_inputs: dict[str, tuple[str, ...]] = {}
@@ -133,6 +139,12 @@ class _Parser:
 
     def add(self, place: Any, code: str, message: str) -> None:
         self.mistakes.append(Mistake(self.file, place.line, place.column, clipped(message), code))
+        if len(self.mistakes) >= MAX_MISTAKES:
+            self.stop(place, "too-many-mistakes", f"{MAX_MISTAKES} mistakes so far; the rest was not checked")
+
+    def stop(self, place: Any, code: str, message: str) -> NoReturn:
+        self.mistakes.append(Mistake(self.file, place.line, place.column, message, code))
+        raise SpecError(self.mistakes)
 
     def refuse(self, tree: Tree, prefix: str, refusal: Refusal) -> None:
         self.add(tree, refusal.code, f"{prefix}{advised(refusal, tree)}")
@@ -169,6 +181,9 @@ class _Parser:
             self.add(scalar, "bad-name", f"{what} must be a word, not {shown(plain(scalar))}")
             return None
         text = scalar.text
+        if len(text) > MAX_NAME:
+            self.add(scalar, "bad-name", f"{what} has {len(text):,} characters, and a name at most {MAX_NAME}")
+            return None
         if not isinstance(scalar.value, str):
             kind = "a number" if isinstance(scalar.value, (int, float)) and not isinstance(scalar.value, bool) else text
             if not text:
@@ -256,17 +271,36 @@ class _Parser:
                 self.add(tree, error.code, f"{what}{error.message}")
                 names.used |= mentioned(tree)
                 return
+            self.count_expression(tree)
             names.used |= expression.names
             allowed = names.known.union(extra)
             for name in sorted((expression.names - allowed).difference(told)):
                 code, message = names.unknown(name, allowed)
                 self.add(tree, code, f"{what}{message}")
 
+    def count_expression(self, tree: Scalar) -> None:
+        """Every expression is parsed once, which takes its time."""
+        if tree.text in self.sources:
+            return
+        self.sources.add(tree.text)
+        self.characters += len(tree.text)
+        if len(self.sources) > MAX_EXPRESSIONS or self.characters > MAX_SOURCE:
+            bound = f"{MAX_EXPRESSIONS:,} different expressions, or {MAX_SOURCE:,} characters in them"
+            self.stop(tree, "too-many-values", f"the file has more than {bound}")
+
     # --- parameters, let, inputs
+
+    def names(self, tree: Tree | None, what: str) -> tuple[tuple[Scalar, Tree], ...]:
+        """The entries of a map of names that expressions use; every copy of a layer carries them all."""
+        entries = self.map(tree, what)
+        if len(entries) > MAX_NAMES:
+            self.add(tree, "too-many-values", f"{what} has {len(entries):,} names, and may have {MAX_NAMES:,}")
+            return ()
+        return entries
 
     def parameters(self, tree: Tree | None, what: str) -> dict[str, Parameter]:
         found: dict[str, Parameter] = {}
-        for key, value in self.map(tree, f"{what}parameters"):
+        for key, value in self.names(tree, f"{what}parameters"):
             name = self.name(key, f"{what}parameter")
             if name is None:
                 continue
@@ -320,7 +354,7 @@ class _Parser:
 
     def let(self, tree: Tree | None, names: _Names, extra: Collection[str], what: str) -> dict[str, Tree]:
         found: dict[str, Tree] = {}
-        for key, value in self.map(tree, f"{what}let"):
+        for key, value in self.names(tree, f"{what}let"):
             name = self.name(key, f"{what}let")
             if name is None:
                 continue
@@ -1094,13 +1128,15 @@ INDEPENDENT = frozenset(
 )  # fmt: skip
 
 
+@rare_collections()
 def parse(root: TreeMapping, unread: tuple[Mistake, ...] = (), *, file: str) -> Document:
     """The Document of a file's tree. `unread` are the mistakes that kept the reader from reading all of it.
 
     Raises SpecError with all structural mistakes of the file.
     """
     parser = _Parser(file)
-    document = parser.document(root)
+    with contextlib.suppress(SpecError):
+        document = parser.document(root)
     mistakes = parser.mistakes
     if unread:
         spoilt = {mistake.line for mistake in unread}

@@ -8,26 +8,23 @@ tags, anchors, aliases, merge keys, duplicate keys and a second document are ref
 from __future__ import annotations
 
 import codecs
-import contextlib
-import gc
 import itertools
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Union
 
 import msgspec
 import yaml
 
+from archprof.collector import rare_collections
 from archprof.operators.base import nearest
-from archprof.spec.errors import Mistake, SpecError
+from archprof.spec.errors import MAX_MISTAKES, Mistake, SpecError
 
 MAX_BYTES = 64_000_000
 MAX_EVENTS = 3_000_000
 MAX_DEPTH = 50
 MAX_DIGITS = 18
-MAX_MISTAKES = 100
 _REMEMBERED = 50_000  # resolved texts that are kept for their next use
 
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -115,6 +112,7 @@ def read(text: bytes, file: str) -> Mapping:
     return tree
 
 
+@rare_collections()
 def read_partly(text: bytes, file: str) -> tuple[Mapping, tuple[Mistake, ...]]:
     """The tree of a spec's text without what its mistakes spoil, and those mistakes.
 
@@ -122,9 +120,8 @@ def read_partly(text: bytes, file: str) -> tuple[Mapping, tuple[Mistake, ...]]:
     """
     if len(text) > MAX_BYTES:
         raise _too_large(file)
-    with _rare_collections():
-        reader = _Reader(file, _decoded(text, file))
-        return reader.read(), tuple(reader.mistakes)
+    reader = _Reader(file, _decoded(text, file))
+    return reader.read(), tuple(reader.mistakes)
 
 
 def missing_space(text: str) -> str | None:
@@ -162,17 +159,6 @@ def _decoded(text: bytes, file: str) -> str:
         if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             message = "this file is UTF-16: save it as UTF-8"
         raise _refusal(file, "not-utf-8", message, line, column) from None
-
-
-@contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let the garbage collector rest while a tree is built: it finds no cycles there, and looks often."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(max(thresholds[0], 1_000_000) if thresholds[0] else 0, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 # --- scalars

@@ -18,7 +18,7 @@ BAD = Path(__file__).parent / "bad"
 NAMES = sorted(path.stem for path in BAD.glob("*.yaml"))
 VARIANTS = {"key-of-some-variants": "net-b"}  # right by itself, wrong in this variant
 
-SECONDS, BYTES = 10, 2**30  # what any input may take, address space included
+SECONDS, BYTES = 10, 2**30  # what any input may take: of a processor, and of address space
 
 
 def asked_for(name: str) -> str:
@@ -82,14 +82,19 @@ def test_an_unknown_variant(tmp_path, monkeypatch):
 
 def table(*arguments: str, cwd: Path, stdin: IO[bytes] | None = None) -> subprocess.CompletedProcess[str]:
     """`archprof table`, in at most SECONDS and BYTES."""
+
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+
     return subprocess.run(
         [sys.executable, "-c", "from archprof.cli import main; main()", "table", *arguments],
         cwd=cwd,
         stdin=stdin or subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES)),
+        timeout=12 * SECONDS,  # other processes may want the processor too
+        preexec_fn=bound,
     )
 
 
@@ -99,6 +104,51 @@ def refusal(*arguments: str, cwd: Path, stdin: IO[bytes] | None = None) -> str:
     assert (done.returncode, done.stdout) == (2, ""), done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def lines(pattern: str, count: int) -> str:
+    return "".join(pattern.replace("N", str(number)) for number in range(count))
+
+
+# each would take minutes or gigabytes, though the file is small
+HEAVY = {
+    "long-lists-in-every-copy": (
+        "let: {r: =range(10000)}\nlayers:\n  - name: d\n    op: dropout\n    repeat: 9000\n"
+        f"    p: =0 * ({' + '.join(['sum(r)'] * 40)})\n",
+        "too-much-work",
+    ),
+    "many-long-lists": (
+        "let:\n" + lines("  xN: =range(10000)\n", 20_000) + "layers: [{op: relu}]\n",
+        "too-many-values",
+    ),
+    "many-expressions": (
+        "let:\n  a:\n" + lines(f"    - =N + {' + '.join(['1'] * 90)}\n", 20_000) + "layers: [{op: relu}]\n",
+        "too-many-values",
+    ),
+    "many-inputs-of-many-copies": (
+        "layers:\n  - {name: a, op: relu}\n  - name: c\n    op: concat\n    repeat: 100000\n"
+        f"    from: [previous{', a' * 5000}]\n",
+        "too-many-nodes",
+    ),
+    "long-names-in-deep-blocks": (
+        "blocks:\n"
+        + "".join(f"  b{n}:\n    layers: [{{name: {'a' * 100}, block: b{n + 1}}}]\n" for n in range(45))
+        + f"  b45:\n    layers: [{{name: {'a' * 100}, op: relu, repeat: 190000}}]\nlayers: [{{block: b0}}]\n",
+        "too-many-nodes",
+    ),
+    "a-name-of-a-megabyte": ("layers:\n  - {name: " + "a" * 10**6 + ", op: relu, repeat: 100000}\n", "bad-name"),
+    "many-unknown-layers": (
+        "layers:\n" + lines("  - {name: aN, op: relu, from: bN}\n", 20_000),
+        "unknown-layer",
+    ),
+    "many-dead-layers": ("layers:\n" + lines("  - {name: aN, op: relu, from: input}\n", 20_000), "no-effect"),
+    "broken-copies-of-broken-copies": (
+        "parameters: {n: 1000}\nblocks:\n  b:\n    parameters: {n: null}\n    layers:\n"
+        "      - {name: c, op: conv2d, out_channels: =n - n, kernel_size: 1, repeat: =n}\n"
+        "layers:\n  - {block: b, repeat: =n, with: {n: =n}}\n",
+        "out-of-range",
+    ),
+}
 
 
 class TestProcess:
@@ -146,6 +196,14 @@ class TestProcess:
             done = table(path.name, cwd=tmp_path)
             assert done.returncode in (0, 2)
             assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize("name", HEAVY)
+    def test_what_would_take_too_long_or_too_much(self, name, tmp_path):
+        text, code = HEAVY[name]
+        (tmp_path / "net.yaml").write_text("name: net\ninput: [3, 8, 8]\n" + text)
+        said = refusal("net.yaml", cwd=tmp_path)
+        assert f"[{code}]\n" in said
+        assert len(said) < 50_000
 
     def test_a_word_of_ten_megabytes(self, tmp_path):
         (tmp_path / "net.yaml").write_text(f"name: net\ninput: [3]\nlayers: [{{op: {'x' * 10**7}}}]\n")

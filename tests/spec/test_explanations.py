@@ -28,7 +28,7 @@ NOT_SHOWN = {
     "file-too-large", "is-a-directory", "no-such-file", "not-utf-8", "too-many-mistakes", "too-many-values",
     "unknown-variant", "unreadable-file",
 }  # fmt: skip
-PUBLISHED = {"conflicting-keys", "not-a-printed-number"}  # of published files
+PUBLISHED = {"conflicting-keys", "no-such-cell", "not-a-printed-number"}  # of published files
 
 
 # --- the codes that the sources raise

@@ -364,7 +364,7 @@ def test_name_hint(name, hint):
 
 def test_an_expression_is_parsed_once_and_the_cache_is_bounded():
     assert parse("w + 41") is parse("w + 41")
-    assert parse.cache_info().maxsize == 4096
+    assert parse.cache_info().maxsize == 2 * expressions.MAX_EXPRESSIONS
 
 
 # --- properties

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -16,15 +17,22 @@ from hypothesis import strategies as st
 from archprof.analysis import analyse, make_table
 from archprof.errors import ArchprofError
 from archprof.graph import Graph
+from archprof.operators import REGISTRY, required_fields
+from archprof.operators.base import Choice, Flag, Integer, Integers, Kind, Optional
 from archprof.report import FORMATS, render
 from archprof.spec import expand, expand_partly
 from archprof.spec.document import Document
 from archprof.spec.errors import SpecError
 from archprof.spec.library import parse_text, shipped_paths
 
+LONG = "ARCHPROF_FUZZ" in os.environ
 EXAMPLES = int(os.environ.get("ARCHPROF_FUZZ", "300"))
 SMALL = settings(
-    max_examples=max(EXAMPLES // 10, 30), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=max(EXAMPLES // 10, 30),
+    deadline=None,
+    derandomize=not LONG,  # a commit is not to fail for what an earlier one broke
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
 )
 FUZZ = settings(SMALL, max_examples=EXAMPLES)
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in shipped_paths()}
@@ -131,6 +139,92 @@ def damaged(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
+# --- specs that were never written
+
+LAYERS = [
+    "op: relu", "op: tanh", "op: identity", "op: softmax", "op: flatten", "op: concat", "op: add", "op: multiply",
+    "op: conv2d, out_channels: 4, kernel_size: 1", "op: conv2d, out_channels: =in_channels, kernel_size: 3, padding: 1",
+    "op: conv2d, out_channels: =in_channels + 1, kernel_size: 1, norm: batch_norm2d, activation: relu",
+    "op: max_pool2d, kernel_size: 2", "op: split, split_size: [1, 3]", "op: split, split_size: 2, sections: 2",
+    "op: linear, out_features: 4", "op: lstm, hidden_size: 4", "op: gru, hidden_size: 4", "op: batch_norm2d",
+    "op: reshape, shape: [4, 4]", "op: parameter, shape: [4]", "block: a", "block: b", "block: pair",
+    "op: relu", "op: relu",
+    "block: a, with: {n: =in_channels}", "block: a, with: {n: 1}", "block: ='a'", "op: ='relu'",
+]  # fmt: skip
+COPIES = [
+    "repeat: 0", "repeat: 1", "repeat: 2", "repeat: [1, 2]", "repeat: =in_channels", "repeat: =n",
+    "parallel: 1", "parallel: 2", "parallel: [3, 4]", "parallel: =n",
+]  # fmt: skip
+NAMES = ["u", "v", "w", "x", "y", "z"]
+
+
+@st.composite
+def layer_lists(draw: st.DrawFn, indent: str) -> str:
+    """Layers that take each other, often in ways that do not fit; the last takes what would be left over."""
+    lines = []
+    taken = set()
+    count = draw(st.integers(1, len(NAMES)))
+    for place, name in enumerate(NAMES[:count]):
+        parts = [f"name: {name}", draw(st.sampled_from(LAYERS))]
+        earlier = NAMES[:place]
+        if earlier and draw(st.integers(0, 2)) == 0:
+            ends = ["", "", "", ".0", ".1", ".u", ".0.u", ".output", ".conv2d"]
+            sources = [
+                draw(st.sampled_from(["input", "previous", *earlier, *earlier])) for _ in range(draw(st.integers(1, 3)))
+            ]
+            sources = [head + draw(st.sampled_from(ends)) * (head in NAMES) for head in sources]
+            taken.update(head.partition(".")[0] for head in sources)
+            parts.append(f"from: [{', '.join(sources)}]" if len(sources) > 1 else f"from: {sources[0]}")
+            if "previous" in sources:
+                taken.add(NAMES[place - 1])
+        elif earlier:
+            taken.add(NAMES[place - 1])
+        copies = draw(st.sampled_from(["", "", "", *COPIES]))
+        parts.append(copies)
+        if copies and draw(st.booleans()):
+            parts.append("share: true")
+        if draw(st.integers(0, 5)) == 0:
+            parts.append(
+                draw(st.sampled_from(["when: true", "when: false", "when: =n > 2", "when: =in_channels == 4"]))
+            )
+        if earlier and draw(st.integers(0, 5)) == 0:
+            parts.append(f"weights: {draw(st.sampled_from(earlier))}")
+        lines.append(f"{indent}- {{{', '.join(filter(None, parts))}}}")
+    left = [name for name in NAMES[:count] if name not in taken]
+    lines.append(f"{indent}- {{name: last, op: {'add' if len(left) > 1 else 'relu'}, from: [{', '.join(left)}]}}")
+    return "\n".join(lines)
+
+
+@st.composite
+def invented(draw: st.DrawFn) -> str:
+    """A small spec with blocks that use each other."""
+    shape = draw(st.sampled_from(["[4, 4, 4]", "[4, 4]", "[4]", "{shape: [4, 4, 4], samples: 3}"]))
+    outputs = draw(st.sampled_from(["", "", "outputs: [last, u]", "training_outputs: [v]"]))
+    return f"""\
+name: net
+input: {shape}
+parameters: {{n: 2}}
+let: {{m: =n}}
+blocks:
+  a:
+    parameters: {{n: 3}}
+    let: {{m: =n + 1}}
+    layers:
+{draw(layer_lists("      "))}
+  b:
+    let: {{n: 2}}
+    layers:
+{draw(layer_lists("      "))}
+  pair:
+    inputs: [one, two]
+    let: {{n: 1}}
+    layers: [{{op: add, from: [one, two]}}, {{op: relu, repeat: =n}}]
+layers:
+{draw(layer_lists("  "))}
+{outputs}
+"""
+
+
 # --- what may come of it
 
 
@@ -198,6 +292,12 @@ def test_noise_meets_nothing_but_own_errors(text):
     through(text)
 
 
+@given(invented())
+@FUZZ
+def test_invented_specs_meet_nothing_but_own_errors(text):
+    through(text)
+
+
 @given(damaged())
 @SMALL
 def test_the_same_text_gives_the_same(text):
@@ -208,6 +308,58 @@ def test_the_same_text_gives_the_same(text):
             return str(error)
 
     assert outcome() == outcome()
+
+
+# --- every operator with values that its fields take, or should not
+
+odd = st.one_of(st.none(), st.booleans(), st.integers(-2, 10**18), st.sampled_from(NASTY), st.lists(st.integers(0, 4)))
+
+
+def of_kind(kind: Kind) -> st.SearchStrategy:
+    """Values that a field takes."""
+    if isinstance(kind, Optional):
+        return st.one_of(st.none(), of_kind(kind.kind))
+    if isinstance(kind, Flag):
+        return st.booleans()
+    if isinstance(kind, Choice):
+        return st.sampled_from(kind.words)
+    if isinstance(kind, Integer):
+        return st.sampled_from([1, 2, 4, 8, "=in_channels", "=2 * in_channels"])
+    if isinstance(kind, Integers):
+        item = st.integers(1, 3)
+        several = st.lists(item, min_size=kind.length or 1, max_size=kind.length or 3)
+        return several if kind.length is None else st.one_of(item, several)
+    return st.sampled_from([0, 1, 0.5])
+
+
+@st.composite
+def one_layer(draw: st.DrawFn) -> str:
+    """A spec of one layer, as JSON, which is YAML."""
+    name = draw(st.sampled_from(sorted(REGISTRY)))
+    cls = REGISTRY[name]
+    least, most = cls.arity
+    layer = {"op": name, "from": ["input"] * draw(st.integers(least, most or 3))}
+    for field, kind in cls.fields.items():
+        if field in required_fields(cls) or draw(st.booleans()):
+            layer[field] = draw(of_kind(kind) if draw(st.integers(0, 30)) else odd)
+    for key, usual in {"norm": "batch_norm2d", "activation": "relu", "repeat": 2, "parallel": 2}.items():
+        if draw(st.integers(0, 9)) == 9:
+            layer[key] = usual
+    shapes = [
+        [4, 8, 8],
+        [6, 4],
+        [8],
+        [2, 4, 4, 4],
+        {"shape": [8], "dtype": "int64"},
+        {"shape": [4, 8, 8], "samples": 3},
+    ]
+    return json.dumps({"name": "net", "input": draw(st.sampled_from(shapes)), "layers": [layer]})
+
+
+@given(one_layer())
+@FUZZ
+def test_operators_meet_nothing_but_own_errors(text):
+    through(text)
 
 
 # --- properties of the specs as they ship
@@ -232,11 +384,12 @@ def test_folding_never_changes_a_total(name):
     for fold in (1, 2, 3, None):
         for repeats in (False, True):
             table = make_table(analysis, fold=fold, columns=columns, repeats=repeats)
+            rows = [row for row in table.rows if row.kind == "row"]
             totals.add(tuple(map(str, table.total.cells)))
             for place in (1, 2, 3, 4):  # counts of the rows add up to the total
-                assert sum(row.cells[place] or 0 for row in table.rows) == table.total.cells[place]
+                assert sum(row.cells[place] or 0 for row in rows) == table.total.cells[place]
             for place in (5, 6):  # and shares to the whole
-                parts = [row.cells[place] for row in table.rows if row.cells[place] is not None]
+                parts = [row.cells[place] for row in rows if row.cells[place] is not None]
                 assert sum(part.part for part in parts) == table.total.cells[place].whole
     assert len(totals) == 1
     assert analysis.params == sum(figures.params for figures in analysis.figures)

@@ -137,6 +137,12 @@ class TestExpressions:
     def test_where_they_do_not(self, text, messages):
         assert told(text) == messages
 
+    @pytest.mark.parametrize("name", ["index", "item"])
+    def test_index_and_item_exist_in_repeats_only(self, name):
+        assert told(net(f"- {{op: conv2d, out_channels: ={name}, kernel_size: 1}}")) == [
+            f"4: layer conv2d: out_channels: {name} exists only in a layer with repeat or parallel [outside-repeat]"
+        ]
+
     def test_a_float_field_takes_both_kinds_of_number(self):
         assert paths(graph_of(net("- {op: dropout, p: =1 / 2}\n- {op: leaky_relu, negative_slope: =0}")))
 
@@ -442,6 +448,20 @@ class TestDefaults:
         assert analysis.params == (8 * 3 * 3 + 8) + (16 * 3 * 3 + 16)  # one input channel a group
         assert channels(graph_of(net("- {op: conv2d, out_channels: 16}", "\n".join(
             line for line in dedent(head).splitlines()[:4])), k=1)) == [16]  # fmt: skip
+
+    def test_expressions_for_norm_and_activation_see_the_file_too(self):
+        head = """
+            input: [4, 8, 8]
+            parameters: {kind: tanh}
+            defaults: {conv2d: {kernel_size: 1, activation: =kind}}
+            blocks:
+              b:
+                parameters: {kind: 3}
+                layers:
+                  - {op: conv2d, out_channels: =kind}
+        """
+        graph = graph_of(net("- {block: b}", head))
+        assert [node.operator.op for node in graph.nodes] == ["input", "conv2d", "tanh"]
 
     def test_what_is_wrong_in_them(self):
         head = "input: [4, 8, 8]\ndefaults: {conv2d: {stride: 0, kernel: 3}, conf2d: {}, relu: {norm: bach_norm2d}}"
@@ -899,6 +919,13 @@ class TestParallel:
         graph = graph_of(net("- {name: p, block: b, parallel: 2}\n- {op: concat}", head))
         assert fed(graph)["concat"] == ["p.0.conv2d", "p.1.conv2d"]
         assert fed(graph)["p.1.relu"] == ["input"]
+        assert list(graph_of(net("- {name: p, block: b, parallel: 2}", head)).outputs) == ["p.0", "p.1"]
+
+    def test_of_blocks_in_which_nothing_is_there(self):
+        head = "input: [4, 8, 8]\nblocks: {b: {layers: [{op: relu, when: false}]}}"
+        graph = graph_of(net("- {name: p, block: b, parallel: 2}\n- {op: add}", head))
+        assert fed(graph) == {"add": ["input", "input"]}
+        assert list(graph_of(net("- {name: p, block: b, parallel: 2}", head)).outputs) == ["p.0", "p.1"]
 
     def test_share_lets_all_copies_use_the_first_ones(self):
         layers = f"- {{name: p, {CONV}, parallel: 3, share: true, out_channels: 4}}\n- {{op: add}}"

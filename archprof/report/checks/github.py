@@ -50,13 +50,10 @@ def step_summary(report: Report) -> str:
     if report.mistakes or report.failures:
         lines.extend(f"- {escaped(line)}" for line in _all(report))
         lines.append("")
+    held = [network for network in report.networks if network.findings]
     lines.extend(["| network | checked |", "|---|---|"])
-    lines.extend(
-        f"| {escaped(network.name)} | {escaped(counts((network,)))} |"
-        for network in report.networks
-        if network.findings
-    )
-    known = [each for network in report.networks for each in network.findings if each.status == EXCEPTION]
+    lines.extend(f"| {escaped(network.name)} | {counts((network,))} |" for network in held)
+    known = [each for network in held for each in network.findings if each.status == EXCEPTION]
     if known:
         lines.extend(["", "<details><summary>Published cells that do not follow, as recorded</summary>", ""])
         lines.extend(f"- {escaped(said(each))}" for each in known)
