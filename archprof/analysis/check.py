@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -146,6 +146,21 @@ def check(
     findings.extend(_limit(quantity, limit, figures, file, place) for quantity, limit in limits.items())
     family = variant is None and bool(document.variants)
     return Checked(name=graph.name, file=file, findings=tuple(findings), unlisted=unlisted, family=family)
+
+
+class Place(NamedTuple):
+    """A line and column that a finding is at."""
+
+    line: int
+    column: int
+
+
+def check_limits(graph: Graph, file: str, line: int, limits: Mapping[str, int]) -> Checked:
+    """A network without a spec, written at a line of a file, held against limits alone. Raises UsageError."""
+    figures = Figures(graph, analyse(graph))
+    place = Place(line, 1)
+    findings = tuple(_limit(quantity, limit, figures, file, place) for quantity, limit in limits.items())
+    return Checked(name=graph.name, file=file, findings=findings)
 
 
 def expectations(document: Document, variant: Variant | None) -> dict[str, Tree]:

@@ -30,15 +30,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(
-    graph: Graph, document: Document, variant: Variant | None, *, counting: str, batch: int = 1, dtype: str = "float32"
+    graph: Graph, document: Document | None, variant: Variant | None, *, counting: str, batch: int = 1, dtype: str = "float32"
 ) -> Summary:
     """The row of a network, its FLOPs in one convention for all. Raises UsageError as `analyse` does."""
     analysis = analyse(graph, batch=batch, counting=counting, dtype=dtype)
     needed = memory(graph, batch=batch, dtype=dtype)
     field = analysis.receptive_field
+    written = document if variant is None else variant  # a variant is another network
     return Summary(
         name=graph.name,
-        family=document.name,
+        family=graph.name if document is None else document.name,
         title=graph.title,
         year=graph.year,
         source=graph.source,
@@ -50,5 +51,5 @@ def summarise(
         inference_memory=needed.inference_peak,
         training_memory=needed.training_peak,
         receptive_field=None if field is None else tuple(map(float, field)),
-        errors=(document if variant is None else variant).published_errors,  # a variant is another network
+        errors=None if written is None else written.published_errors,
     )

@@ -137,12 +137,16 @@ def assemble(graph: Graph, modules: Modules, train: bool) -> fx.GraphModule:
 
 
 def _put(root: nn.Module, target: str, module: nn.Module) -> None:
+    """Place a module, under others and over others, whichever came first."""
     *folders, name = target.split(".")
     for folder in folders:
         if folder not in root._modules:
             root.add_module(folder, nn.Module())
         root = root.get_submodule(folder)
-    if name not in root._modules:
+    there = root._modules.get(name)
+    if there is not module:
+        for child, below in there.named_children() if there is not None else ():
+            module.add_module(child, below)
         root.add_module(name, module)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from archprof.cli import build, check, compare, diff, explain, list_, schema, table, verify
+from archprof.cli import build, check, compare, diff, explain, import_, list_, schema, table, verify
 from archprof.errors import ArchprofError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("compare")(compare.compare)
 app.command("diff")(diff.diff)
 app.command("build")(build.build)
 app.command("verify")(verify.verify)
+app.command("import")(import_.import_module)
 app.command("list")(list_.list_specs)
 app.command("schema")(schema.schema)
 app.command("explain")(explain.explain)

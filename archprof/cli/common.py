@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,13 +15,22 @@ from archprof.graph import Graph
 from archprof.operators import hint
 from archprof.report import PIPE, Surface, surface_of, write_output
 from archprof.shape import Shape
-from archprof.spec import MAX_NODES, Expansion, expand_partly
+from archprof.spec import MAX_NODES, Expansion, expand_partly, find_spec
 from archprof.spec.document import Document, Variant
-from archprof.spec.errors import SpecError
+from archprof.spec.errors import Mistake, SpecError
+from archprof.spec.library import has_variant
 
 SpecArgument = Annotated[
     str,
     typer.Argument(metavar="SPEC", help="A spec file, FILE:VARIANT, a shipped name (archprof list), or - for stdin."),
+]
+NetworkArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A spec file, FILE:VARIANT, a shipped name (archprof list), - for stdin, or package.module:callable, "
+        "a torch module with its --input.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Give one of the spec's parameters a value.")
@@ -28,7 +38,10 @@ SetOption = Annotated[
 InputOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--input", metavar="SHAPE", help="Another input shape, as 3x384x384; NAME=SHAPE where there are several."
+        "--input",
+        metavar="SHAPE",
+        help="An input's shape without the batch, as 3x384x384; NAME=SHAPE where there are several, of a torch module "
+        "128:int64 for indices.",
     ),
 ]
 MaxNodesOption = Annotated[int, typer.Option("--max-nodes", min=1, help="The most nodes a network may have.")]
@@ -101,6 +114,65 @@ def graph_of(made: Expansion) -> Graph:
     if made.mistakes:
         raise SpecError(made.mistakes)
     return made.graph
+
+
+class Network(NamedTuple):
+    """A network that a command line names: its graph, and where that is written."""
+
+    graph: Graph
+    document: Document | None = None  # None: a torch module
+    variant: Variant | None = None
+    mistakes: tuple[Mistake, ...] = ()  # which stopped the rest of the graph
+
+
+def find_network(
+    name: str,
+    given: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None,
+    max_nodes: int = MAX_NODES,
+    *,
+    train: bool = False,
+) -> Network:
+    """The network that a command line names: a spec as `find_spec` knows it, or a torch module.
+
+    `given` are `--set`, a spec's parameters or a callable's arguments, `inputs` are `--input`. With `train` a torch
+    module is traced in training mode. A graph stops at the mistakes of its spec. Raises ArchprofError.
+    """
+    if is_module(name):
+        from archprof.importer.locate import import_reference
+
+        return Network(import_reference(name, inputs or (), settings(given), train=train))
+    document, variant = find_spec(name)
+    made = expansion(document, variant, given, inputs, max_nodes)
+    return Network(made.graph, document, variant, made.mistakes)
+
+
+def whole_network(
+    name: str,
+    given: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None,
+    max_nodes: int = MAX_NODES,
+    *,
+    train: bool = False,
+) -> Network:
+    """As `find_network`, but a spec's mistakes are raised."""
+    found = find_network(name, given, inputs, max_nodes, train=train)
+    if found.mistakes:
+        raise SpecError(found.mistakes)
+    return found
+
+
+def is_module(name: str) -> bool:
+    """Whether a command line means a torch module: spelt so, and neither a spec nor a variant of one."""
+    place, colon, attribute = name.partition(":")
+    if not colon or Path(name).exists() or Path(place).is_file():
+        return False
+    from archprof.importer.locate import is_importable, is_reference
+
+    if not is_reference(name):
+        return False
+    known = has_variant(place, attribute)
+    return known is None or (not known and is_importable(place))
 
 
 def fold_depth(given: str | None, own: int | None) -> int | None:

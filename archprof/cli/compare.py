@@ -8,20 +8,26 @@ import typer
 
 from archprof.analysis import CONVENTIONS, DTYPES
 from archprof.cli.common import (
+    InputOption,
     MaxNodesOption,
     OutputOption,
     SetOption,
-    expansion,
-    graph_of,
+    is_module,
     one_of,
     put_out,
     surface,
+    whole_network,
 )
-from archprof.spec import MAX_NODES, find_spec
+from archprof.spec import MAX_NODES
 
 
 def compare(
-    specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="Spec files, FILE:VARIANT, or shipped names.")],
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NETWORK...", help="Spec files, FILE:VARIANT, shipped names, or package.module:callable."
+        ),
+    ],
     format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown, csv, json.")] = "terminal",
     output: OutputOption = None,
     exact: Annotated[bool, typer.Option("--exact", help="Whole numbers, not rounded.")] = False,
@@ -29,6 +35,7 @@ def compare(
     batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch, for memory too.")] = 1,
     dtype: Annotated[str, typer.Option(help=f"For bytes: {', '.join(DTYPES)}.")] = "float32",
     set_: SetOption = None,
+    input_: InputOption = None,
     plot: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Draw FLOPs against published top-5 error, area = params: .svg or .png."),
@@ -41,19 +48,19 @@ def compare(
 
     one_of(format_, FORMATS, "format")
     summaries = []
-    for spec in specs:
-        document, variant = find_spec(spec)
-        graph = graph_of(expansion(document, variant, set_, None, max_nodes))
+    for name in networks:
+        shapes = input_ if is_module(name) else None  # a spec keeps its own
+        graph, document, variant, _ = whole_network(name, set_, shapes, max_nodes)
         summaries.append(summarise(graph, document, variant, counting=counting, batch=batch, dtype=dtype))
     text = render(
         summaries,
         format_,
         surface(output),
         columns=COMPARE_COLUMNS,
-        title=f"{len(summaries)} networks, batch {batch}, {dtype}",
+        title=f"{len(summaries)} {'network' if len(summaries) == 1 else 'networks'}, batch {batch}, {dtype}",
         caption=(
             f"counting: {counting}: {CONVENTIONS[counting].caption}",
-            "inference, training: peaks of memory by liveness over the graph, training with momentum (docs/memory.md)",
+            "memory: peaks by liveness over the graph, of training with momentum (docs/memory.md)",
         ),
         exact_numbers=exact,
     )

@@ -10,24 +10,27 @@ import typer
 
 from archprof.analysis import CONVENTIONS, analyse
 from archprof.cli.common import (
+    InputOption,
     MaxNodesOption,
+    NetworkArgument,
     OutputOption,
-    SpecArgument,
     expansion,
     fold_depth,
     graph_of,
+    is_module,
     one_of,
     put_out,
     surface,
+    whole_network,
 )
 from archprof.errors import UsageError
 from archprof.graph import Graph
-from archprof.spec import MAX_NODES, find_spec
+from archprof.spec import MAX_NODES
 from archprof.spec.library import find_variant, parse_text
 
 
 def diff(
-    before: SpecArgument,
+    before: NetworkArgument,
     after: Annotated[
         str | None,
         typer.Argument(metavar="[AFTER]", help="As SPEC; left out: the same, with the other --set-after."),
@@ -39,6 +42,7 @@ def diff(
         list[str] | None, typer.Option("--set-after", metavar="NAME=VALUE", help="A parameter of the second.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of both.")] = None,
+    input_: InputOption = None,
     format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown, json.")] = "terminal",
     output: OutputOption = None,
     counting: Annotated[
@@ -58,8 +62,8 @@ def diff(
     if after is None and not (set_before or set_after):
         raise UsageError("diff needs two specs, or two settings of one: --set-before and --set-after")
     common = set_ or []
-    old = _graph(before, [*common, *(set_before or [])], max_nodes)
-    new = _graph(before if after is None else after, [*common, *(set_after or [])], max_nodes)
+    old = _graph(before, [*common, *(set_before or [])], input_, max_nodes)
+    new = _graph(before if after is None else after, [*common, *(set_after or [])], input_, max_nodes)
     convention = counting or new.counting
     made = make_diff(analyse(old, counting=convention), analyse(new, counting=convention), fold_depth(fold, new.fold))
     specs = before, before if after is None else after
@@ -71,14 +75,13 @@ def diff(
 _AT_REVISION = re.compile(r"(?P<file>[^:]+:.+\.ya?ml)(?::(?P<variant>[^:/]+))?")
 
 
-def _graph(spec: str, given: list[str], max_nodes: int) -> Graph:
+def _graph(spec: str, given: list[str], inputs: list[str] | None, max_nodes: int) -> Graph:
     matched = _AT_REVISION.fullmatch(spec)
     if matched and not Path(spec).exists():
         document = parse_text(_git_show(matched["file"]), matched["file"])
         variant = find_variant(document, matched["variant"]) if matched["variant"] else None
-    else:
-        document, variant = find_spec(spec)
-    return graph_of(expansion(document, variant, given, None, max_nodes))
+        return graph_of(expansion(document, variant, given, None, max_nodes))
+    return whole_network(spec, given, inputs if is_module(spec) else None, max_nodes).graph
 
 
 def _git_show(spec: str) -> bytes:

@@ -11,22 +11,21 @@ from archprof.analysis.published import column_styles, published_table
 from archprof.cli.common import (
     InputOption,
     MaxNodesOption,
+    NetworkArgument,
     OutputOption,
     SetOption,
-    SpecArgument,
-    expansion,
+    find_network,
     fold_depth,
-    graph_of,
     put_out,
     surface,
 )
 from archprof.report import FORMATS, render
-from archprof.spec import MAX_NODES, find_spec
+from archprof.spec import MAX_NODES
 from archprof.spec.errors import SpecError
 
 
 def table(
-    spec: SpecArgument,
+    network: NetworkArgument,
     format_: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "terminal",
     output: OutputOption = None,
     exact: Annotated[bool, typer.Option("--exact", help="Whole numbers, not rounded.")] = False,
@@ -54,10 +53,11 @@ def table(
     max_nodes: MaxNodesOption = MAX_NODES,
 ) -> None:
     """Print a network layer by layer: sizes, kernels, parameters, FLOPs."""
-    document, variant = find_spec(spec)
-    made = expansion(document, variant, set_, input_, max_nodes)
-    graph = made.graph if partial else graph_of(made)
-    published = published_table(document, variant)
+    found = find_network(network, set_, input_, max_nodes, train=train)
+    if found.mistakes and not partial:
+        raise SpecError(found.mistakes)
+    graph = found.graph
+    published = None if found.document is None else published_table(found.document, found.variant)
     analysis = analyse(graph, batch=batch, counting=counting, train=train, dtype=dtype, passes=pass_)
     text = render(
         make_table(analysis, fold=fold_depth(fold, graph.fold), columns=names(columns), repeats=repeats),
@@ -67,8 +67,8 @@ def table(
         surface=surface(output),
     )
     put_out(text, output)
-    if made.mistakes:
-        raise SpecError(made.mistakes)
+    if found.mistakes:
+        raise SpecError(found.mistakes)
 
 
 def names(given: str | None) -> list[str] | None:

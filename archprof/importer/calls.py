@@ -18,13 +18,13 @@ def call_name(call: fx.Node) -> str:
             name = name[:-1]
         return name if namespace == "aten" else f"{namespace}.{name}"
     if isinstance(target, torch._ops.HigherOrderOperator):
-        return str(target.name())
+        return str(target._name)
     return str(getattr(target, "__name__", target))
 
 
 def is_mutable(call: fx.Node) -> bool:
     target = call.target
-    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+    return isinstance(target, torch._ops.OpOverload) and bool(target._schema.is_mutable)
 
 
 def arguments_of(call: fx.Node) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def index_from_start(place: int, size: int) -> int:
 
 
 def is_scaled(given: Mapping[str, Any]) -> bool:
-    return given.get("alpha", 1) != 1 or given.get("beta", 1) != 1
+    return bool(given.get("alpha", 1) != 1 or given.get("beta", 1) != 1)
 
 
 def permutation(name: str, given: Mapping[str, Any], rank: int) -> list[int] | None:

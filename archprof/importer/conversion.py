@@ -92,6 +92,9 @@ def converts(*names: str) -> Callable[[Converter], Converter]:
     return put
 
 
+_CUTS = frozenset(
+    ("select", "slice", "unbind", "split", "split_with_sizes", "chunk", "unsafe_chunk", "tensor_split", "narrow")
+)
 _INLINED = ("wrap_with_set_grad_enabled", "wrap_with_autocast")  # a stretch of calls under another mode
 
 
@@ -170,11 +173,10 @@ class Conversion:
             if not path:
                 continue
             if chain not in self.labels:
-                seen = self.calls.setdefault((parent, path), [])
-                seen.append(str(key))
+                seen = self.calls[parent, path] = self.calls.get((parent, path), 0) + 1
                 inside = path.startswith(base + ".") if base else True
                 own = path[len(base) + 1 if base else 0 :] if inside else path.rpartition(".")[2]
-                nth = f"_{len(seen)}" if len(seen) > 1 else ""
+                nth = f"_{seen}" if seen > 1 else ""
                 self.labels[chain] = f"{label}.{own}{nth}" if label else f"{own}{nth}"
             label, base = self.labels[chain], path
         return label, chain
@@ -241,7 +243,7 @@ class Conversion:
         if weight.name in self.owners:
             operator = Traced(name=leaf, outputs=(shape,), view=True, sees=NOTHING)
         elif weight.is_parameter:
-            operator = parameter.Parameter(shape=shape.dims)
+            operator = Parameter(shape=shape.dims)
         else:
             operator = Traced(name=leaf, outputs=(shape,), view=True, sees=NOTHING, kept=((leaf, weight.shape),))
         first = next((place for place, draft in enumerate(self.drafts) if isinstance(draft.operator, Input)), None)
@@ -294,7 +296,10 @@ class Conversion:
 
     def claim(self, weights: Mapping[str, Any]) -> tuple[Tensors, Tensors, list[Value], list[str]]:
         """Weights of a layer: parameters and buffers that it is the first to use, those computed, names claimed."""
-        owned, kept, computed, names = [], [], [], []
+        owned: list[tuple[str, tuple[int, ...]]] = []
+        kept: list[tuple[str, tuple[int, ...]]] = []
+        computed: list[Value] = []
+        names: list[str] = []
         for field, argument in weights.items():
             weight = self.weight(argument)
             if weight is None:
@@ -350,7 +355,7 @@ class Conversion:
             Variant(
                 **({"name": operator.op, "kept": kept} | options),
                 inner=operator,
-                takes=len(shapes),
+                taken=len(shapes),
                 owned=owned,
                 weights_given=bool(computed),
                 input_trained=self.trained[value.node],
@@ -412,7 +417,7 @@ class Conversion:
         return ahead[0] == ahead[1] and (int(tensor_of(source).shape[before]) == int(tensor_of(call).shape[after]))
 
     def run(self, graph: fx.Graph, given: Mapping[fx.Node, Held]) -> list[Any]:
-        """Convert the calls of a graph whose placeholders stand for what is given; its results, as the trace has them."""
+        """Convert the calls of a graph whose placeholders stand for what is given. Returns its results in the trace."""
         self.held.update(given)
         together = self.module_groups(graph)
         for call in graph.nodes:
@@ -452,16 +457,17 @@ class Conversion:
         self.fallback(call, name)
 
     def item(self, call: fx.Node) -> None:
-        source, place = call.args[0], call.args[1]
-        held = self.held.get(source)  # type: ignore[arg-type]
-        if isinstance(held, Value):  # one of several outputs, the others of which nobody uses
-            self.held[call] = held
-        elif isinstance(held, tuple):
-            self.held[call] = held[place]  # type: ignore[index]
+        source: Any
+        place: Any
+        source, place = call.args
+        held: Any = self.held.get(source)
+        self.held[call] = held[place] if isinstance(held, tuple) and not isinstance(held, Value) else held
 
     def inline(self, call: fx.Node) -> None:
         at = next(place for place, each in enumerate(call.args) if isinstance(each, fx.Node) and each.op == "get_attr")
-        graph = call.graph.owning_module.get_submodule(str(call.args[at].target)).graph  # type: ignore[union-attr]
+        stretch: Any = call.args[at]
+        owner: Any = call.graph.owning_module
+        graph: Any = owner.get_submodule(stretch.target).graph
         inner = [node for node in graph.nodes if node.op == "placeholder"]
         given = {
             node: self.held.get(argument) if isinstance(argument, fx.Node) else None
@@ -494,7 +500,7 @@ class Conversion:
 
     def fallback(self, call: fx.Node, name: str) -> None:
         """A call without an operator of its own: by the kind of what it computes."""
-        if any(self.takes_of_batch(call, name)):
+        if self.takes_of_batch(call, name):
             raise BatchTaken
         if name in costs.CREATORS:
             self.held[call] = Lazy(call)
@@ -524,18 +530,16 @@ class Conversion:
             cost = Cost(comparisons=1)
         return cost * self.shapes(call)[0].numel
 
-    def takes_of_batch(self, call: fx.Node, name: str) -> Iterable[bool]:
+    def takes_of_batch(self, call: fx.Node, name: str) -> bool:
         """Whether a call cuts or picks along the batch."""
-        if name not in ("select", "slice", "unbind", "split", "split_with_sizes", "chunk", "tensor_split", "narrow"):
-            return
-        source = call.args[0]
-        if self.batch == 1 or not isinstance(source, fx.Node):
-            return
+        source = call.args[0] if call.args else None
+        if name not in _CUTS or self.batch == 1 or not isinstance(source, fx.Node):
+            return False
         place = self.place_of(source)
         if place.axis is None or int(tensor_of(source).shape[place.axis]) % self.batch:
-            return
+            return False
         dim = arguments_of(call).get("dim", 0)
-        yield self.dim(source, dim) is None and tensor_of(call).shape != tensor_of(source).shape
+        return self.dim(source, dim) is None and tensor_of(call).shape != tensor_of(source).shape
 
     def finish(self, name: str, results: Mapping[str, fx.Node]) -> Graph:
         """The Graph of all that was converted, with a row for every parameter that nothing uses."""

@@ -6,7 +6,7 @@ As everywhere, a cost is what the definition of an operation computes. Here "an 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from archprof.cost import Cost
 
@@ -195,20 +195,22 @@ def einsum(equation: str, shapes: Sequence[tuple[int, ...]]) -> Cost | None:
     left = spelt[0]
     for place, right in enumerate(spelt[1:], 1):
         needed = kept.union(*spelt[place + 1 :])
-        alone = {letter for letter in left | right if letter not in needed and not (letter in left and letter in right)}
-        for letters in (left, right):  # an index of one operand alone is summed first
-            before = math.prod(sizes[letter] for letter in letters)
-            after = math.prod(sizes[letter] for letter in letters - alone)
-            cost += Cost(additions=before - after)
+        alone = (left ^ right) - needed  # an index of one operand alone is summed first
+        cost += Cost(additions=_size(left, sizes) - _size(left - alone, sizes))
+        cost += Cost(additions=_size(right, sizes) - _size(right - alone, sizes))
         left, right = left - alone, right - alone
-        products = math.prod(sizes[letter] for letter in left | right)
+        products = _size(left | right, sizes)
         contracted = (left | right) - needed
         cost += Cost(multiply_adds=products) if contracted else Cost(multiplications=products)
         left = (left | right) & needed
     if len(spelt) == 1:
-        before = math.prod(sizes[letter] for letter in left)
-        cost += Cost(additions=before - math.prod(sizes[letter] for letter in left & kept))
+        cost += Cost(additions=_size(left, sizes) - _size(left & kept, sizes))
     return cost
+
+
+def _size(letters: Set[str], sizes: Mapping[str, int]) -> int:
+    """How many combinations of indices there are."""
+    return math.prod(sizes[letter] for letter in letters)
 
 
 def _spelt(term: str, rank: int) -> tuple[str, ...]:

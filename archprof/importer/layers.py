@@ -21,34 +21,47 @@ from archprof.importer.calls import (
     tensor_of,
     tensors_of,
 )
-from archprof.importer.conversion import Conversion, converts
+from archprof.importer.conversion import Conversion, Lazy, converts
 from archprof.importer.operators import Variant
-from archprof.operators import (
-    activation,
-    elementwise,
-    layout,
-    linear,
-    normalization,
-    pooling,
+from archprof.operators.activation import (
+    Gelu,
+    Hardsigmoid,
+    Hardswish,
+    LeakyRelu,
+    Relu,
+    Relu6,
+    Sigmoid,
+    Silu,
+    Softmax,
+    Tanh,
 )
+from archprof.operators.attention import ScaledDotProductAttention
 from archprof.operators.base import WHOLE, Operator, Window
+from archprof.operators.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose2d
+from archprof.operators.elementwise import Abs, Add, Dropout, Multiply, Subtract
+from archprof.operators.embedding import Embedding
+from archprof.operators.layout import Flatten, Upsample
+from archprof.operators.linear import Linear, Matmul
+from archprof.operators.normalization import BatchNorm2d, GroupNorm, LayerNorm
+from archprof.operators.pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, taps_below
+from archprof.operators.recurrent import Gru, Lstm
 from archprof.shape import Shape
 
 _SIMPLE: Mapping[str, Operator] = {
-    "relu": activation.Relu(),
-    "relu6": activation.Relu6(),
-    "sigmoid": activation.Sigmoid(),
-    "tanh": activation.Tanh(),
-    "silu": activation.Silu(),
-    "hardsigmoid": activation.Hardsigmoid(),
-    "hardswish": activation.Hardswish(),
-    "abs": elementwise.Abs(),
+    "relu": Relu(),
+    "relu6": Relu6(),
+    "sigmoid": Sigmoid(),
+    "tanh": Tanh(),
+    "silu": Silu(),
+    "hardsigmoid": Hardsigmoid(),
+    "hardswish": Hardswish(),
+    "abs": Abs(),
 }
 _BINARY: Mapping[str, Operator] = {
-    "add": elementwise.Add(),
-    "sub": elementwise.Subtract(),
-    "mul": elementwise.Multiply(),
-    "multiply": elementwise.Multiply(),
+    "add": Add(),
+    "sub": Subtract(),
+    "mul": Multiply(),
+    "multiply": Multiply(),
 }
 
 
@@ -77,7 +90,7 @@ def convolution(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     padding = given.get("padding", 0)
     weights = {"weight": weight, "bias": bias}
     if not transposed:
-        cls = {1: convolution.Conv1d, 2: convolution.Conv2d, 3: convolution.Conv3d}[count]
+        cls = {1: Conv1d, 2: Conv2d, 3: Conv3d}[count]
         pads = padding if isinstance(padding, str) else tuple((pad, pad) for pad in spread(padding, count))
         operator: Operator = cls(
             out_channels=sizes[0], kernel_size=sizes[2:], stride=stride, padding=pads, dilation=dilation,
@@ -85,7 +98,7 @@ def convolution(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         )  # fmt: skip
         return walk.layer(call, operator, x, weights, shape=shape, outputs=(out,))
     if count == 2:
-        operator = convolution.ConvTranspose2d(
+        operator = ConvTranspose2d(
             out_channels=sizes[1] * groups, kernel_size=(sizes[2], sizes[3]), stride=(stride[0], stride[1]),
             padding=pair(padding), output_padding=pair(given.get("output_padding", 0)),
             dilation=(dilation[0], dilation[1]), groups=groups, bias=bias is not None,
@@ -110,7 +123,7 @@ def matrices(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         if walk.weight(weight) is not None and walk.weight(x) is None and not is_scaled(given):
             return _linear(walk, call, x, weight, bias, turned=False)
         return False
-    left, right = given["self"], given.get("mat2", given.get("other"))
+    left, right = given["self"], given["mat2"] if "mat2" in given else given["other"]
     weight = walk.weight(right)
     if weight is not None and len(weight.shape) == 2 and walk.weight(left) is None and tensor_of(left).dim() >= 2:
         return _linear(walk, call, left, right, None, turned=False)
@@ -124,7 +137,7 @@ def matrices(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     shapes = (walk.shape(left), walk.shape(right))
     if min(len(shape.dims) for shape in shapes) < 2:
         return False
-    walk.put(call, linear.Matmul(), (walk.value(left), walk.value(right)), input_shapes=shapes)
+    walk.put(call, Matmul(), (walk.value(left), walk.value(right)), input_shapes=shapes)
     return True
 
 
@@ -138,7 +151,7 @@ def _linear(walk: Conversion, call: fx.Node, x: Any, weight: Any, bias: Any, tur
         weight, turned, sizes = known._replace(turned=False), True, known.shape
     if len(sizes) != 2:
         return False
-    operator = linear.Linear(out_features=sizes[0] if turned else sizes[1], bias=bias is not None)
+    operator = Linear(out_features=sizes[0] if turned else sizes[1], bias=bias is not None)
     shape, out = walk.shape(x), walk.shape(call)
     if not shape.dims:
         return False
@@ -156,7 +169,7 @@ def _linear(walk: Conversion, call: fx.Node, x: Any, weight: Any, bias: Any, tur
 def batch_norm(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     x, weight, bias = given["input"], given.get("weight"), given.get("bias")
     mean, variance = given.get("running_mean"), given.get("running_var")
-    operator = normalization.BatchNorm2d(
+    operator = BatchNorm2d(
         eps=given["eps"], momentum=given["momentum"], affine=weight is not None,
         track_running_stats=mean is not None,
     )  # fmt: skip
@@ -185,7 +198,7 @@ def layer_norm(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     shape = walk.shape(x)
     if shape.dims[-len(extent) :] != extent:
         return False
-    operator = normalization.LayerNorm(
+    operator = LayerNorm(
         normalized_shape=None if len(extent) == 1 else extent, eps=given["eps"],
         elementwise_affine=weight is not None, bias=bias is not None or weight is None,
     )  # fmt: skip
@@ -195,9 +208,7 @@ def layer_norm(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 @converts("group_norm")
 def group_norm(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     x, weight, bias = given["input"], given.get("weight"), given.get("bias")
-    operator = normalization.GroupNorm(
-        num_groups=given["num_groups"], eps=given.get("eps", 1e-5), affine=weight is not None
-    )
+    operator = GroupNorm(num_groups=given["num_groups"], eps=given.get("eps", 1e-5), affine=weight is not None)
     out = (walk.batched(tensor_of(call)),)
     weights = {"weight": weight, "bias": bias}
     return walk.layer(call, operator, x, weights, shape=walk.batched(tensor_of(x)), outputs=out)
@@ -207,7 +218,7 @@ def group_norm(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 def instance_norm(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     x, weight, bias = given["input"], given.get("weight"), given.get("bias")
     shape = walk.batched(tensor_of(x))
-    operator = normalization.GroupNorm(num_groups=shape.dims[0], eps=given["eps"], affine=weight is not None)
+    operator = GroupNorm(num_groups=shape.dims[0], eps=given["eps"], affine=weight is not None)
     weights = {"weight": weight, "bias": bias}
     return walk.layer(call, operator, x, weights, shape=shape, outputs=(shape,), name="instance_norm")
 
@@ -232,7 +243,7 @@ def prelu(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 def embedding(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     weight, x = given["weight"], given["indices"]
     rows, width = map(int, tensor_of(weight).shape)
-    operator = embedding.Embedding(num_embeddings=rows, embedding_dim=width)
+    operator = Embedding(num_embeddings=rows, embedding_dim=width)
     return walk.layer(call, operator, x, {"weight": weight})
 
 
@@ -257,16 +268,14 @@ def recurrent(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     more = [walk.value(each) for each in states if not isinstance(walk.held.get(each), Lazy)]
     names = [f"weight_ih_l{i}" for i in range(len(params))]
     if name in ("lstm", "gru"):
-        cls = recurrent.Lstm if name == "lstm" else recurrent.Gru
+        cls = Lstm if name == "lstm" else Gru
         operator = cls(hidden_size=hidden, num_layers=layers, bidirectional=both, bias=given["has_biases"])
         expected = operator.parameters((shape,))
         if [tuple(dims) for dims in expected.values()] == sizes:
             weights = dict(zip(expected, params, strict=True))
             plain = walk.place_of(x).axis == 1 - steps_at and not (given["train"] and given["dropout"])
             return walk.layer(call, operator, x, weights, shape=shape, beside=more, fits=plain)
-    each = {"lstm": recurrent.Lstm.each, "gru": recurrent.Gru.each, "rnn_relu": Cost(comparisons=1)}.get(
-        name, Cost(special=1)
-    )
+    each = {"lstm": Lstm.each, "gru": Gru.each, "rnn_relu": Cost(comparisons=1)}.get(name, Cost(special=1))
     directions = 2 if both else 1
     products = sum(math.prod(dims) for dims in sizes if len(dims) == 2)
     biases = sum(dims[0] for dims in sizes if len(dims) == 1)
@@ -283,7 +292,7 @@ def cell(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     fields = ("w_ih", "w_hh", "b_ih", "b_hh")
     weights = {field: given.get(field) for field in fields}
     sizes = [tuple(map(int, tensor_of(each).shape)) for each in weights.values() if each is not None]
-    each = {"lstm_cell": recurrent.Lstm.each, "gru_cell": recurrent.Gru.each, "rnn_relu_cell": Cost(comparisons=1)}
+    each = {"lstm_cell": Lstm.each, "gru_cell": Gru.each, "rnn_relu_cell": Cost(comparisons=1)}
     cost = costs.cells(
         gates,
         sizes[0][0] // gates,
@@ -322,9 +331,9 @@ def attention(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         and given.get("scale") is None
         and shapes[0].dims[:-2] == shapes[1].dims[:-2]
     )
-    operator: Operator = attention.ScaledDotProductAttention()
+    operator: Operator = ScaledDotProductAttention()
     if not plain:
-        operator = Variant(name=operator.op, inner=operator, takes=3)
+        operator = Variant(name=operator.op, inner=operator, taken=3)
     outputs = (walk.shapes(call)[0].with_dims(*shapes[0].dims[:-1], shapes[2].dims[-1]), *walk.shapes(call)[1:])
     walk.put(call, operator, (*values, *masks), input_shapes=shapes, outputs=outputs)
     return True
@@ -340,20 +349,20 @@ def simple(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 def hardtanh(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     if (given["min_val"], given["max_val"]) != (0, 6):
         return False
-    walk.put(call, activation.Relu6(), (walk.value(given["self"]),))
+    walk.put(call, Relu6(), (walk.value(given["self"]),))
     return True
 
 
 @converts("leaky_relu")
 def leaky_relu(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
-    operator = activation.LeakyRelu(negative_slope=float(given.get("negative_slope", 0.01)))
+    operator = LeakyRelu(negative_slope=float(given.get("negative_slope", 0.01)))
     walk.put(call, operator, (walk.value(given["self"]),))
     return True
 
 
 @converts("gelu")
 def gelu(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
-    walk.put(call, activation.Gelu(approximate=given.get("approximate", "none")), (walk.value(given["self"]),))
+    walk.put(call, Gelu(approximate=given.get("approximate", "none")), (walk.value(given["self"]),))
     return True
 
 
@@ -363,7 +372,7 @@ def softmax(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     dim = walk.dim(x, given["dim"])
     shape = walk.shape(x)
     if name == "softmax" and dim is not None:
-        walk.put(call, activation.Softmax(dim=dim), (walk.value(x),))
+        walk.put(call, Softmax(dim=dim), (walk.value(x),))
         return True
     size = int(tensor_of(x).shape[given["dim"]])
     groups = shape.numel // size if dim is not None else shape.numel
@@ -383,7 +392,7 @@ def binary(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 
 @converts("dropout", "native_dropout")
 def dropout(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
-    walk.put(call, elementwise.Dropout(p=float(given["p"])), (walk.value(given["input"]),))
+    walk.put(call, Dropout(p=float(given["p"])), (walk.value(given["input"]),))
     return True
 
 
@@ -397,8 +406,8 @@ def mean(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     over = {walk.dim(x, dim) for dim in (dims if isinstance(dims, (list, tuple)) else [dims])}
     if over != {2, 3}:
         return False
-    pool: tuple[Operator, ...] = (pooling.AdaptiveAvgPool2d(output_size=(1, 1)),)
-    written = pool if given.get("keepdim") else (*pool, layout.Flatten())
+    pool: tuple[Operator, ...] = (AdaptiveAvgPool2d(output_size=(1, 1)),)
+    written = pool if given.get("keepdim") else (*pool, Flatten())
     cost = costs.REDUCTIONS["mean"](shape.numel, walk.shape(call).numel)
     return walk.generic(call, cost, sees=WHOLE, written=written)
 
@@ -413,7 +422,7 @@ def mean(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 )
 def max_pool(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     def make(shape: Shape, **fields: Any) -> Operator:
-        return pooling.MaxPool2d(**fields, dilation=pair(given.get("dilation", 1)))
+        return MaxPool2d(**fields, dilation=pair(given.get("dilation", 1)))
 
     return _pool(walk, call, given, make, spread(given.get("dilation", 1), pool_rank(given["kernel_size"], call)))
 
@@ -421,7 +430,7 @@ def max_pool(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 @converts("avg_pool1d", "avg_pool2d", "avg_pool3d")
 def avg_pool(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     def make(shape: Shape, **fields: Any) -> Operator:
-        return pooling.AvgPool2d(
+        return AvgPool2d(
             **fields, count_include_pad=given.get("count_include_pad", True),
             divisor_override=given.get("divisor_override"),
         )  # fmt: skip
@@ -456,8 +465,8 @@ def _pool(
     for size, outs, width, step, pad, apart in zip(
         shape.dims[1:], out.shape[2:], kernel, stride, padding, dilation or (1,) * count, strict=True
     ):
-        inside = pooling.taps_below(size + pad, int(outs), step, width, apart)
-        elements *= inside - pooling.taps_below(pad, int(outs), step, width, apart)
+        inside = taps_below(size + pad, int(outs), step, width, apart)
+        elements *= inside - taps_below(pad, int(outs), step, width, apart)
         windows *= int(outs)
     is_max = "max" in call_name(call)
     cost = Cost(comparisons=elements - windows) if is_max else Cost(additions=elements - windows, divisions=windows)
@@ -485,7 +494,7 @@ def adaptive_pool(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> boo
     sizes = tuple(map(int, out.shape[2:]))
     is_max = "max" in name
     if count == 2:
-        cls = pooling.AdaptiveMaxPool2d if is_max else pooling.AdaptiveAvgPool2d
+        cls = AdaptiveMaxPool2d if is_max else AdaptiveAvgPool2d
         outputs = walk.like(call, walk.batched(out))
         walk.put(call, cls(output_size=sizes), (walk.value(x),), input_shapes=(shape,), outputs=outputs)
         return True
@@ -504,7 +513,7 @@ def upsample(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         return False
     bilinear = "bilinear" in call_name(call)
     out = tensor_of(call)
-    operator = layout.Upsample(
+    operator = Upsample(
         size=tuple(map(int, out.shape[2:])), mode="bilinear" if bilinear else "nearest",
         align_corners=bool(given.get("align_corners", False)),
     )  # fmt: skip

@@ -15,19 +15,25 @@ from torch.utils import _pytree as pytree
 
 from archprof.errors import UsageError
 from archprof.graph import Graph, Input
-from archprof.importer.layers import BatchTaken, Conversion, Held, Weight
+from archprof.importer import layers, views  # noqa: F401  (which register their converters)
+from archprof.importer.conversion import BatchTaken, Conversion, Held, Weight
 
 # a batch that no dimension of a network is a multiple of, so that it can be told from all of them
 PRIMES = (1009, 10007, 2003, 3001, 4001, 5003, 6007, 7001, 8009, 9001)
 
-Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
 
-
-def import_module(module: nn.Module, example_inputs: Inputs, *, train: bool = False, name: str | None = None) -> Graph:
+def import_module(
+    module: nn.Module,
+    example_inputs: Tensor | Sequence[Any],
+    named_inputs: Mapping[str, Any] = {},
+    *,
+    train: bool = False,
+    name: str | None = None,
+) -> Graph:
     """The Graph of what a module computes, for one sample of its inputs.
 
-    `example_inputs` are the arguments of `forward`, by position or by name; tensors of one dimension or more have
-    the batch first, of any size: the module is traced with tensors without elements. It is traced in evaluation
+    `example_inputs` and `named_inputs` are the arguments of `forward`; tensors of one dimension or more have the
+    batch first, of any size: the module is traced with tensors without elements. It is traced in evaluation
     mode, with `train` in training mode, and left as it was: mode, hooks, parameters, buffers, random state.
 
     A node is a call, at the dotted path of the module that makes it. Where an operator of the language computes
@@ -37,7 +43,8 @@ def import_module(module: nn.Module, example_inputs: Inputs, *, train: bool = Fa
     Raises UsageError for a module that cannot be traced, with the reason.
     """
     module = unwrapped(module)
-    args, kwargs = _arguments(example_inputs)
+    args = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    kwargs = dict(named_inputs)
     with _untouched(module, train):
         try:
             return _converted(module, args, kwargs, _prime(module, (args, kwargs)), name)
@@ -66,14 +73,6 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 class _Untraceable(Exception):
     """The first line of why torch.export could not trace a module."""
-
-
-def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(inputs, Tensor):
-        return (inputs,), {}
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return tuple(inputs), {}
 
 
 def _prime(module: nn.Module, inputs: Any) -> int:

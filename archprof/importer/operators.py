@@ -72,12 +72,12 @@ class Variant(_Imported, frozen=True, kw_only=True):
     """An operator of the language in a form that the language lacks.
 
     Its weights may be computed by other nodes, belong in part to other nodes, or be frozen; it may take inputs
-    beside those of `inner`, its first `takes`; `further` is what it computes beside it. `inner_shape` stands for the
+    beside those of `inner`, the first `taken`; `further` is what it computes beside it. `inner_shape` stands for the
     first input where inner takes another rank.
     """
 
     inner: Operator
-    takes: int = 1
+    taken: int = 1
     further: Cost = Cost()
     inner_shape: Shape | None = None
     kept: Tensors = ()
@@ -91,8 +91,8 @@ class Variant(_Imported, frozen=True, kw_only=True):
     def inner_inputs(self, inputs: Inputs) -> Inputs:
         """What inner is said to take."""
         if self.inner_shape is not None:
-            return (self.inner_shape, *inputs[1 : self.takes])
-        return inputs[: self.takes]
+            return (self.inner_shape, *inputs[1 : self.taken])
+        return inputs[: self.taken]
 
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
         return self.inner.infer(self.inner_inputs(inputs))

@@ -19,7 +19,7 @@ Dims = tuple[int, ...]
 def product_cost(call: fx.Node, batch: int) -> Cost | None:
     """The cost of a call for one sample of the batch; None where archprof does not know it."""
     arguments = fx.map_arg((call.args, dict(call.kwargs)), lambda node: node.meta.get("val"))
-    args, kwargs = arguments  # type: ignore[misc]
+    args, kwargs = arguments
     target = call.target
     if not isinstance(target, torch._ops.OpOverload):
         return None
@@ -73,11 +73,11 @@ def call_cost(target: torch._ops.OpOverload, args: Sequence[Any], result: Any, b
     return None
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the costs of all calls that come through; None once one is not known."""
 
     def __init__(self, batch: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.batch = batch
         self.cost: Cost | None = Cost()
 
@@ -107,7 +107,8 @@ def decomposed_cost(target: torch._ops.OpOverload, args: Any, kwargs: Any, batch
             target(*given, **named)
     except Exception:  # an operator may do anything with a tensor that has no elements
         return None
-    return recorder.cost
+    cost: Cost | None = recorder.cost
+    return cost
 
 
 def _flat(values: Any) -> list[Tensor]:

@@ -65,13 +65,12 @@ def permute(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     source = nodes_of(call)[0]
     weight = walk.weight(source)
     rank = tensor_of(source).dim()
-    if weight is not None and rank == 2 and tensor_of(call).shape == tensor_of(source).shape[::-1]:
-        if call_name(call) != "permute" or list(given["dims"]) in ([1, 0], [-1, -2]):
-            walk.held[call] = weight._replace(turned=not weight.turned)
-            return True
     order = permutation(call_name(call), given, rank)
     if order is None:
         return False
+    if weight is not None and order == [1, 0]:
+        walk.held[call] = weight._replace(turned=not weight.turned)
+        return True
     place, out = walk.place_of(source), walk.place_of(call)
     if place.axis is None or out.axis is None:
         if place.axis is not out.axis:
@@ -119,7 +118,7 @@ def select(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
 
 
 @converts("slice")
-def slice(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
+def slice_(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     source = given["self"]
     if tensor_of(source).shape == tensor_of(call).shape:
         walk.held[call] = walk.held[source]
@@ -190,11 +189,6 @@ def concat(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         return False
     walk.put(call, layout.Concat(dim=dim), [walk.value(each) for each in tensors])
     return True
-
-
-@converts("stack")
-def stack(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
-    return walk.generic(call, Cost())
 
 
 @converts("pad", "constant_pad_nd")

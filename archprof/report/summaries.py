@@ -49,8 +49,8 @@ _COLUMNS = {
     "flops": _Column("FLOPs", number=lambda each: each.flops),
     "activations": _Column("activations", number=lambda each: each.activations),
     "depth": _Column("depth", number=lambda each: each.depth, one_unit=False),
-    "inference_memory": _Column("inference", number=lambda each: each.inference_memory, units=BYTE_UNITS),
-    "training_memory": _Column("training", number=lambda each: each.training_memory, units=BYTE_UNITS),
+    "inference_memory": _Column("inference memory", number=lambda each: each.inference_memory, units=BYTE_UNITS),
+    "training_memory": _Column("training memory", number=lambda each: each.training_memory, units=BYTE_UNITS),
     "receptive_field": _Column("receptive field", text=_field, right=True),
     "top5": _Column("top-5 error %", text=_error, right=True),
     "source": _Column("source", text=lambda each: each.source or ""),
@@ -82,9 +82,11 @@ def render(
     sheet = _sheet(summaries, columns, title, caption, exact_numbers)
     if format == "markdown":
         return markdown.render(sheet, surface)
-    if surface.width is not None and columns[-1] == "source":
-        sheet = _with_notes(sheet)
-    return terminal.render(sheet, surface)
+    if surface.width is None:
+        return terminal.render(sheet, surface)
+    if columns[-1] == "source":
+        return terminal.render(_with_notes(sheet), surface)
+    return "\n".join(terminal.render(part, surface) for part in _parts(sheet, surface.width))
 
 
 def _sheet(
@@ -126,6 +128,31 @@ def _with_notes(sheet: Sheet) -> Sheet:
         lines.append(Line(cells=(*cells, number)))
     notes = tuple(f"{number} {text}" for text, number in numbers.items())
     return msgspec.structs.replace(sheet, lines=tuple(lines), caption=(*sheet.caption, "", *notes))
+
+
+def _parts(sheet: Sheet, width: int) -> list[Sheet]:
+    """A sheet in as many as its columns need to stand side by side; the first column, of names, is in all."""
+    cells = list(zip(*(line.cells for line in sheet.lines), strict=True))
+    needed = [  # a header may be wrapped between its words
+        max(map(len, (*column, *header.split()))) for header, column in zip(sheet.headers, cells, strict=True)
+    ]
+    groups: list[list[int]] = []
+    for place in range(1, len(needed)):
+        if not groups or sum(needed[each] + 2 for each in (*groups[-1], place)) - 2 > width:
+            groups.append([0])
+        groups[-1].append(place)
+    parts = []
+    for number, group in enumerate(groups, 1):
+        parts.append(
+            Sheet(
+                title=sheet.title + (f" ({number} of {len(groups)})" if len(groups) > 1 else ""),
+                headers=tuple(sheet.headers[place] for place in group),
+                right=tuple(sheet.right[place] for place in group),
+                lines=tuple(Line(cells=tuple(line.cells[place] for place in group)) for line in sheet.lines),
+                caption=sheet.caption if number == len(groups) else (),
+            )
+        )
+    return parts
 
 
 def _record(summary: Summary) -> dict[str, object]:

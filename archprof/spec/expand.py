@@ -39,6 +39,7 @@ EDGES_PER_NODE = 10
 CHARACTERS_PER_NODE = 200  # of paths
 WORK_PER_NODE = 20  # items of lists that expressions go through
 LARGEST_INTEGER = 2**63 - 1
+MAX_RANK = 64  # torch's
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -230,6 +231,10 @@ class _Expander:
                     self.add(
                         spec.shape, "wrong-type", f"{what} must be a shape such as [3, 224, 224], not {shown(dims)}"
                     )
+                    raise _Stop
+                if len(dims) > MAX_RANK:
+                    message = f"{what} has {len(dims):,} dimensions; a tensor has at most {MAX_RANK}"
+                    self.add(spec.shape, "wrong-rank", message)
                     raise _Stop
                 places = spec.shape.items if isinstance(spec.shape, TreeSequence) else (spec.shape,) * len(dims)
                 checked = tuple(
@@ -690,6 +695,9 @@ class _Expander:
 
     def check_size(self, operator: Operator, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> None:
         for shape in outputs:
+            if len(shape.dims) > MAX_RANK:
+                message = f"its output has {len(shape.dims):,} dimensions; a tensor has at most {MAX_RANK}"
+                raise Refusal("wrong-rank", message)
             if shape.numel > LARGEST_INTEGER:
                 raise Refusal("too-large", f"its output {shown(shape.dims)} has more than 2^63 elements")
         for name, dims in operator.parameters(inputs).items():
@@ -1027,6 +1035,13 @@ def _hashable(value: Any) -> Any:
 
 
 @rare_collections()
+def _title(document: Document, variant: Variant | None) -> str | None:
+    """A variant without a title of its own has the file's, told apart by its name."""
+    if variant is None:
+        return document.title
+    return variant.title or (f"{document.title}: {variant.name}" if document.title else None)
+
+
 def expand_partly(
     document: Document,
     variant: Variant | None = None,
@@ -1058,7 +1073,7 @@ def expand_partly(
         nodes=tuple(nodes),
         outputs=outputs,
         training_outputs=training,
-        title=(variant.title if variant else None) or document.title,
+        title=_title(document, variant),
         year=(variant.year if variant else None) or document.year,
         source=(variant.source if variant else None) or document.source,
         counting=document.counting,

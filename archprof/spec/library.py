@@ -103,5 +103,11 @@ def _exists(path: Path | str) -> bool:
         return False
 
 
+def has_variant(stem: str, variant: str) -> bool | None:
+    """Whether the shipped spec of a name has a variant; None where no spec is called so."""
+    shipped = SHIPPED / f"{_stem(stem)}.yaml"
+    return variant in dict(_variants_by_name(load_document(shipped))) if shipped.is_file() else None
+
+
 def _stem(name: str) -> str:
     return name[: -len(".yaml")] if name.endswith(".yaml") else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -136,6 +137,8 @@ SPECS = {
 
 
 ALL = [*FAMILIES, *SPECS]
+QUICK = ["mobilenet-v3", "resnet-cifar", *SPECS]  # what every run of the tests takes
+FAMILIES_WHEN_SLOW = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
 
 
 def graph(name: str) -> Graph:
@@ -167,10 +170,11 @@ def by_hand(made: Graph, state: dict[str, Tensor], inputs: tuple[Tensor, ...]) -
             if node.is_input:
                 values[Value(index)] = next(given)
                 continue
-            module: nn.Module = node.operator.module(node.input_shapes).eval()
+            with torch.device("meta"):
+                module: nn.Module = node.operator.module(node.input_shapes)
             mine = {name: state[f"{node.shares or node.path}.{name}"] for name in module.state_dict()}
-            module.load_state_dict(mine)
-            result = module(*(values[value] for value in node.inputs))
+            module.load_state_dict(mine, assign=True)
+            result = module.eval()(*(values[value] for value in node.inputs))
             for number, tensor in enumerate(result if isinstance(result, tuple) else (result,)):
                 values[Value(index, number)] = tensor
     ends = {**made.outputs, **made.training_outputs}

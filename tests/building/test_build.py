@@ -23,11 +23,12 @@ from archprof.building import builder, device
 from archprof.building.initialise import INITIALISATIONS
 from archprof.graph import Graph
 from archprof.spec.library import shipped_names
-from tests.building.networks import ALL, batch_of, by_hand, graph
+from tests.building.networks import FAMILIES_WHEN_SLOW, SPECS, batch_of, by_hand, graph
 from tests.graphs import Builder, Unknown, two_headed
 from tests.graphs import graphs as random_graphs
 
-SOME = ["resnet-cifar", "lstm-language-model", "siamese", "tied", "looped", "named", "headed"]  # quick to run often
+SLOW = ("lstm-language-model", "resnet-cifar", "zf")
+SOME = [*SPECS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 def as_dict(result: Tensor | dict[str, Tensor], made: Graph) -> dict[str, Tensor]:
@@ -46,17 +47,18 @@ def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 # --- what it is
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", FAMILIES_WHEN_SLOW)
 @pytest.mark.parametrize("train", [False, True], ids=["inference", "training"])
 def test_parameters_have_the_nodes_paths_and_each_node_is_called_once(name: str, train: bool) -> None:
     made = graph(name)
     module = archprof.build(made, device="meta", train=train)
     assert module.training is train
     nodes = [node for node in made.nodes if not node.is_input and (train or not node.training_only)]
+    owners = {node.shares or node.path for node in nodes}
     expected = {
         f"{builder.module_name(node.path)}.{parameter}": dims
-        for node in nodes
-        if node.shares is None
+        for node in made.nodes
+        if node.path in owners
         for parameter, dims in node.operator.parameters(node.input_shapes).items()
     }
     assert {path: tuple(each.shape) for path, each in module.named_parameters()} == expected
@@ -123,7 +125,7 @@ def test_a_node_may_lie_under_another() -> None:
 # --- what it computes
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", FAMILIES_WHEN_SLOW)
 def test_outputs_are_those_of_the_operators_called_by_hand(name: str) -> None:
     made = graph(name)
     module = archprof.build(made, train=True).eval()
@@ -141,7 +143,7 @@ def _unnamed(key: str) -> str:
 
 
 @given(random_graphs(), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_random_graphs(made: Graph, train: bool) -> None:
     if any(isinstance(node.operator, Unknown) for node in made.nodes):
         made = msgspec.structs.replace(
@@ -216,7 +218,7 @@ def test_several_outputs_come_by_name() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["googlenet", *SOME])
+@pytest.mark.parametrize("name", ["googlenet", *SPECS])
 def test_the_graphs_of_training_and_inference_have_the_same_keys_and_values(name: str) -> None:
     made = graph(name)
     training, inference = archprof.build(made, train=True).state_dict(), archprof.build(made).state_dict()
@@ -457,18 +459,8 @@ def test_distributed_data_parallel(name: str) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.slow
-def test_autocast_of_all(name: str) -> None:
-    autocast(name)
-
-
-@pytest.mark.parametrize("name", ["convnext", "mobilenet-v3", *SOME])
+@pytest.mark.parametrize("name", FAMILIES_WHEN_SLOW)
 def test_autocast(name: str) -> None:
-    autocast(name)
-
-
-def autocast(name: str) -> None:
     made = graph(name)
     module = archprof.build(made)
     with torch.autocast("cpu", torch.bfloat16):
@@ -477,7 +469,7 @@ def autocast(name: str) -> None:
         torch.testing.assert_close(mine.float(), theirs, rtol=0.1, atol=0.05)
 
 
-@pytest.mark.parametrize("name", ["convnext", "resnet-cifar", "squeezenet", "unet", "siamese", "tied", "named"])
+@pytest.mark.parametrize("name", ["resnet-cifar", "squeezenet", "siamese", "tied", "named"])
 def test_channels_last(name: str) -> None:
     made = graph(name)
     module = archprof.build(made)
@@ -489,9 +481,11 @@ def test_channels_last(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-@pytest.mark.parametrize("name", ["convnext", "mobilenet-v3", *SOME])
+@pytest.mark.parametrize("name", FAMILIES_WHEN_SLOW)
 def test_other_dtypes(name: str, dtype: str) -> None:
     made = graph(name)
+    if dtype == "bfloat16" and any(node.operator.op == "local_response_norm" for node in made.nodes):
+        pytest.skip("torch has no local_response_norm in bfloat16 on a CPU")
     kind = getattr(torch, dtype)
     module = archprof.build(made, dtype=kind)
     batch = tuple(each.to(kind) if each.is_floating_point() else each for each in batch_of(made))
@@ -516,7 +510,7 @@ def meta_shapes(made: Graph, train: bool) -> None:
     assert {each.device.type for each in module.state_dict().values()} == {"meta"}
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", FAMILIES_WHEN_SLOW)
 def test_meta(name: str) -> None:
     meta_shapes(graph(name), train=True)
 

@@ -54,15 +54,15 @@ def is_message(node: ast.expr) -> bool:
     return isinstance(node, (ast.JoinedStr, ast.Call)) or (isinstance(node, ast.Name) and node.id == "message")
 
 
-def places(node: ast.AST) -> list[ast.expr]:
-    """The expressions of one syntax node that stand where a code does."""
+def places(node: ast.AST, of_spec: bool) -> list[ast.expr]:
+    """The expressions of one syntax node that stand where a code does; in `spec` a code and its message are a pair."""
     if isinstance(node, ast.Call):
         called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         if called in ("Refusal", "ExpressionError", "__init__"):
             return node.args[:1]
         if called in ("Mistake", "_refusal", "_syntax", "add", "stop"):
             return node.args[1:]
-    if isinstance(node, ast.Tuple):  # `return code, message`
+    if of_spec and isinstance(node, ast.Tuple):  # `return code, message`
         return [code for code, message in zip(node.elts, node.elts[1:], strict=False) if is_message(message)]
     if isinstance(node, ast.Assign) and any(isinstance(name, ast.Name) and name.id == "code" for name in node.targets):
         return [node.value]
@@ -77,7 +77,7 @@ def raised() -> dict[str, str]:
     found = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            for place in places(node):
+            for place in places(node, of_spec=path.parent.name == "spec"):
                 for value in alternatives(place):
                     if is_code(value):
                         assert isinstance(value, ast.Constant)
