@@ -136,7 +136,7 @@ def test_what_cannot_be_served(run: Run, arguments: list[str], message: str) -> 
 def test_no_argument(run: Run) -> None:
     status, out, err = run()
     assert (status, out) == (2, "")
-    assert "SPEC" in err
+    assert "Missing argument" in err
 
 
 def test_limits(run: Run) -> None:

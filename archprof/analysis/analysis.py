@@ -145,7 +145,7 @@ def analyse(
         call = calls.of(node.operator, node.input_shapes, node.output_shapes, trained_before)
         depth = node.operator.depth + max((depths[value.node] for value in node.inputs), default=0)
         depths[index] = depth
-        trained[index] = trained_before or call.params > 0
+        trained[index] = trained_before or (call.params > 0 and not node.operator.frozen)
         if node.training_only and not train:
             continue
         shares = node.shares
@@ -230,8 +230,9 @@ class _Calls:
             cost = forward
             read += arriving + weights + buffers * self.float_bytes
             written += leaving
-        if self.passes != "forward" and (input_gradient or params):
-            backward = operator.backward_cost(inputs, outputs, input_gradient, params > 0)
+        weight_gradient = params > 0 and not operator.frozen
+        if self.passes != "forward" and (input_gradient or weight_gradient):
+            backward = operator.backward_cost(inputs, outputs, input_gradient, weight_gradient)
             cost = None if cost is None or backward is None else cost + backward
             # the gradient that comes in, the inputs kept from the forward pass, and the weights again
             read += leaving + arriving + (weights if input_gradient else 0)

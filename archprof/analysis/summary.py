@@ -30,7 +30,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(
-    graph: Graph, document: Document | None, variant: Variant | None, *, counting: str, batch: int = 1, dtype: str = "float32"
+    graph: Graph,
+    document: Document | None,
+    variant: Variant | None,
+    *,
+    counting: str,
+    batch: int = 1,
+    dtype: str = "float32",
 ) -> Summary:
     """The row of a network, its FLOPs in one convention for all. Raises UsageError as `analyse` does."""
     analysis = analyse(graph, batch=batch, counting=counting, dtype=dtype)

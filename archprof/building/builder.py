@@ -202,4 +202,5 @@ def argument_name(path: str, taken: Collection[str]) -> str:
 
 def class_name(name: str) -> str:
     """A network's name as that of a class: resnet-50 as Resnet50."""
-    return identifier("".join(part[:1].upper() + part[1:] for part in re.split(r"[\W_]+", name))) if name else "Network"
+    words = "".join(part[:1].upper() + part[1:] for part in re.split(r"[\W_]+", name))
+    return words if words.isidentifier() and not keyword.iskeyword(words) else f"Network{words}"

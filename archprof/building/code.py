@@ -240,9 +240,12 @@ class _Network:
                 needed[names[value]] = last[value]
                 targets.append(names[value])
             called = self.reference(self.parts(node.path))
-            if [Value(index)] == list(outputs.values()) and step == len(self.nodes) - 1:
+            in_a_tuple = bool(node.operator.output_names())
+            if [Value(index)] == list(outputs.values()) and step == len(self.nodes) - 1 and not in_a_tuple:
                 return arguments, [*lines, *call(f"return {called}", given, 2)]
-            left = "" if set(targets) == {"_"} else f"{', '.join(targets)} = "
+            left = f"({targets[0]},) = " if in_a_tuple and len(targets) == 1 else f"{', '.join(targets)} = "
+            if set(targets) == {"_"}:
+                left = ""
             lines.extend(call(f"{left}{called}", given, 2))
         ends = {name: names[value] for name, value in outputs.items()}
         if len(ends) == 1:

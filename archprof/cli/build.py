@@ -80,7 +80,7 @@ def build(
     outputs = run(module, graph, inputs)
     lines = [
         ("network", f"{graph.name}: {graph.title}" if graph.title else graph.name),
-        ("modules", f"{sum(1 for _ in module.modules()) - 1:,}"),
+        ("nodes", f"{sum(call.op == 'call_module' for call in module.graph.nodes):,}"),
         ("parameters", _size(list(module.parameters()))),
         ("buffers", _size(list(module.buffers()))),
         ("device", f"{where}, {dtype}, {'training' if train else 'evaluation'} mode"),

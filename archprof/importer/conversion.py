@@ -206,7 +206,7 @@ class Conversion:
         index = len(self.drafts)
         self.drafts.append(Draft(label, name or operator.op, operator, tuple(inputs), given, outputs, shares))
         before = any(self.trained[value.node] for value in inputs)
-        self.trained.append(before or bool(operator.parameters(given)))
+        self.trained.append(before or (not operator.frozen and bool(operator.parameters(given))))
         if call is not None and stands:
             self.held[call] = (
                 tuple(Value(index, number) for number in range(len(outputs)))
@@ -242,8 +242,12 @@ class Conversion:
         operator: Operator
         if weight.name in self.owners:
             operator = Traced(name=leaf, outputs=(shape,), view=True, sees=NOTHING)
-        elif weight.is_parameter:
+        elif weight.is_parameter and self.gets_gradient(weight):
             operator = Parameter(shape=shape.dims)
+        elif weight.is_parameter:
+            operator = Variant(
+                name="parameter", inner=Parameter(shape=shape.dims), owned=(("value", shape.dims),), frozen=True
+            )
         else:
             operator = Traced(name=leaf, outputs=(shape,), view=True, sees=NOTHING, kept=((leaf, weight.shape),))
         first = next((place for place, draft in enumerate(self.drafts) if isinstance(draft.operator, Input)), None)
@@ -343,8 +347,18 @@ class Conversion:
         owners = [self.owners.get(weight.name) for weight in known.values()]
         named = {weight.name for weight in known.values()}
         inputs = (value, *more)
+        frozen = bool(known) and not any(self.gets_gradient(weight) for weight in known.values())
         if exact and ((all(each is None for each in owners) and len(named) == len(known)) or None not in owners):
             shares = owners[0] if owners else None
+            if frozen and expected:
+                operator = Variant(
+                    name=operator.op,
+                    inner=operator,
+                    taken=len(shapes),
+                    owned=tuple(expected.items()),
+                    frozen=True,
+                    input_trained=self.trained[value.node],
+                )
             index = self.put(call, operator, inputs, input_shapes=shapes, outputs=outputs, shares=shares)
             for name in named:
                 self.owners.setdefault(name, index)
@@ -357,7 +371,8 @@ class Conversion:
                 inner=operator,
                 taken=len(shapes),
                 owned=owned,
-                weights_given=bool(computed),
+                frozen=frozen,
+                weights_given=bool(computed) or (not frozen and any(each is not None for each in owners)),
                 input_trained=self.trained[value.node],
             ),
             (*inputs, *beside, *computed),
@@ -386,12 +401,22 @@ class Conversion:
         owned, kept, computed, names = self.claim({key: each for key, each in weights.items() if each is not None})
         outputs = self.shapes(call) if outputs is None else outputs
         made = Traced(
-            name=name, outputs=outputs, computes=cost, owned=owned, kept=kept, weight_layers=weight_layers, sees=sees
+            name=name,
+            outputs=outputs,
+            computes=cost,
+            owned=owned,
+            kept=kept,
+            weight_layers=weight_layers,
+            sees=sees,
+            frozen=not any(self.gets_gradient(weight) for each in weights.values() if (weight := self.weight(each))),
         )
         index = self.put(call, made, (*values, *computed), outputs=outputs)
         for each in names:
             self.owners[each] = index
         return True
+
+    def gets_gradient(self, weight: Weight) -> bool:
+        return weight.is_parameter and self.parameters[weight.name].requires_grad
 
     def like(self, call: fx.Node, first: Shape) -> tuple[Shape, ...]:
         """The outputs of a call, the first as given."""

@@ -263,7 +263,7 @@ def recurrent(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         return False
     steps = int(tensor_of(x).shape[steps_at])
     samples = int(tensor_of(x).shape[1 - steps_at])
-    samples = samples // walk.batch if samples % walk.batch == 0 else samples
+    steps, samples = (size // walk.batch if size % walk.batch == 0 else size for size in (steps, samples))
     shape = Shape((steps, int(tensor_of(x).shape[2])), samples)
     more = [walk.value(each) for each in states if not isinstance(walk.held.get(each), Lazy)]
     names = [f"weight_ih_l{i}" for i in range(len(params))]

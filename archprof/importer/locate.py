@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _REFERENCE = re.compile(rf"{_NAME}:{_NAME}")
-_SHAPE = re.compile(r"(?:[1-9][0-9]{0,9}(?:x[1-9][0-9]{0,9})*)?")
+_SHAPE = re.compile(r"(?:(?:[1-9][0-9]{0,9}|N)(?:x(?:[1-9][0-9]{0,9}|N))*)?")
 DTYPES = (
     *("float32", "float64", "float16", "bfloat16"),
     *("int64", "int32", "int16", "int8", "uint8", "bool", "complex64"),
@@ -62,9 +62,10 @@ def import_reference(
 
     with _apart():
         module = find_module(reference, settings)
-        args, kwargs = example_inputs(module, reference, inputs)
+        args, kwargs, batch_dims = example_inputs(module, reference, inputs)
         try:
-            return import_module(module, args, kwargs, train=train, name=re.split("[.:]", reference)[-1])
+            name = re.split("[.:]", reference)[-1]
+            return import_module(module, args, kwargs, batch_dims=batch_dims, train=train, name=name)
         except UsageError as error:
             raise UsageError(f"{reference}: {error}") from None
 
@@ -110,10 +111,11 @@ def written_at(reference: str) -> tuple[str, int]:
 
 def example_inputs(
     module: nn.Module, reference: str, texts: Sequence[str]
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor], dict[int | str, int]]:
     """Arguments for a module, each with a batch of one: `3x224x224`, `128:int64`, `NAME=SHAPE`, `NAME=:float32`.
 
-    They have no elements. Without a dtype they have that of the module's parameters.
+    The batch comes first, or where an N stands: `35xNx512`. They have no elements. Without a dtype they have that of
+    the module's parameters. Returns them by place and by name, and where their batches are if not first.
 
     Raises UsageError for what is no shape, and for a module that needs other arguments.
     """
@@ -123,14 +125,22 @@ def example_inputs(
     own = next((each.dtype for each in tensors if each.is_floating_point()), torch.float32)
     args: list[Tensor] = []
     kwargs: dict[str, Tensor] = {}
+    batch_dims: dict[int | str, int] = {}
     for text in texts:
         name, equals, rest = text.rpartition("=")
         shape, colon, dtype = rest.partition(":")
-        if not _SHAPE.fullmatch(shape) or not (shape or colon):
-            raise UsageError(f"--input {text}: write the dimensions as 3x224x224, without the batch")
+        if not _SHAPE.fullmatch(shape) or not (shape or colon) or shape.count("N") > 1:
+            raise UsageError(
+                f"--input {text}: write the dimensions as 3x224x224, without the batch, or N where it is not the first"
+            )
         if colon and dtype not in DTYPES:
             raise UsageError(f"--input {text}: unknown dtype {dtype}: {hint(dtype, DTYPES)}")
-        sizes = [1, *map(int, shape.split("x"))] if shape else [1]
+        parts = shape.split("x") if shape else []
+        if "N" in parts:
+            batch_dims[name or len(args)] = parts.index("N")
+        else:
+            parts.insert(0, "N")
+        sizes = [1 if part == "N" else int(part) for part in parts]
         made = torch.empty(sizes, dtype=getattr(torch, dtype) if colon else own, device="meta")
         if not equals:
             args.append(made)
@@ -139,7 +149,7 @@ def example_inputs(
         else:
             kwargs[name] = made
     _require_fitting(module, reference, args, kwargs)
-    return tuple(args), kwargs
+    return tuple(args), kwargs, batch_dims
 
 
 def _require_fitting(module: nn.Module, reference: str, args: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> None:

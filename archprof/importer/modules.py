@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import random
+import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,13 +30,15 @@ def import_module(
     example_inputs: Tensor | Sequence[Any],
     named_inputs: Mapping[str, Any] = {},
     *,
+    batch_dims: Mapping[int | str, int | None] = {},
     train: bool = False,
     name: str | None = None,
 ) -> Graph:
     """The Graph of what a module computes, for one sample of its inputs.
 
     `example_inputs` and `named_inputs` are the arguments of `forward`; tensors of one dimension or more have the
-    batch first, of any size: the module is traced with tensors without elements. It is traced in evaluation
+    batch first, of any size, or in the dimension that `batch_dims` gives for their place or name (None: they have
+    none). The module is traced with tensors without elements, traced in evaluation
     mode, with `train` in training mode, and left as it was: mode, hooks, parameters, buffers, random state.
 
     A node is a call, at the dotted path of the module that makes it. Where an operator of the language computes
@@ -44,18 +49,19 @@ def import_module(
     """
     module = unwrapped(module)
     args = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    kwargs = dict(named_inputs)
+    given = [(batch_dims.get(place, 0), each) for place, each in enumerate(args)]
+    named = {key: (batch_dims.get(key, 0), each) for key, each in named_inputs.items()}
+    name = name or type(module).__name__
+    prime = _prime(module, (*given, *named.values()))
     with _untouched(module, train):
+        with contextlib.suppress(_Untraceable, BatchTaken):
+            return _converted(module, _exported(module, given, named, prime), prime, name)
         try:
-            return _converted(module, args, kwargs, _prime(module, (args, kwargs)), name)
-        except (_Untraceable, BatchTaken):
-            pass
-        try:
-            return _converted(module, args, kwargs, 1, name)  # what holds for one sample only
+            return _converted(module, _exported(module, given, named, 1), 1, name)  # what holds for one sample only
         except _Untraceable as error:
             first = error
         try:
-            return _converted(module, args, kwargs, 1, name, draft=True)
+            return _converted(module, _exported(module, given, named, 1, draft=True), 1, name)
         except _Untraceable:
             raise UsageError(f"{type(module).__name__} cannot be traced: {first}") from None
 
@@ -75,14 +81,26 @@ class _Untraceable(Exception):
     """The first line of why torch.export could not trace a module."""
 
 
-def _prime(module: nn.Module, inputs: Any) -> int:
+Given = tuple[int | None, Any]  # an argument, and the dimension that holds its batch
+
+
+def _batched(tensor: Tensor, at: int | None, batch: int) -> list[int]:
+    """The shape of an input with so many samples."""
+    shape = list(tensor.shape)
+    if shape and at is not None:
+        shape[at] = batch
+    return shape
+
+
+def _prime(module: nn.Module, given: Iterable[Given]) -> int:
     sizes = {size for tensor in (*module.parameters(), *module.buffers()) for size in tensor.shape}
-    sizes.update(size for each in pytree.tree_leaves(inputs) if isinstance(each, Tensor) for size in each.shape[1:])
+    for at, value in given:
+        tensors = (each for each in pytree.tree_leaves(value) if isinstance(each, Tensor))
+        sizes.update(size for each in tensors for size in _batched(each, at, 1))
     return next((prime for prime in PRIMES if not any(size and size % prime == 0 for size in sizes)), 1)
 
 
-def _converted(module: nn.Module, args: Any, kwargs: Any, batch: int, name: str | None, draft: bool = False) -> Graph:
-    program = _exported(module, args, kwargs, batch, draft)
+def _converted(module: nn.Module, program: Any, batch: int, name: str) -> Graph:
     conversion = Conversion(module, batch)
     signature = program.graph_signature
     given: dict[fx.Node, Held] = {}
@@ -102,9 +120,9 @@ def _converted(module: nn.Module, args: Any, kwargs: Any, batch: int, name: str 
                 conversion.canonical.get(target, target), tuple(map(int, value.shape)), is_parameter
             )
     results = conversion.run(program.graph, given)
-    names = dict(zip(signature.user_outputs, _output_names(program), strict=True))
-    ends = {names[each.name]: each for each in results if isinstance(each, fx.Node) and each.name in names}
-    return conversion.finish(name or type(module).__name__, ends)
+    ends = {each.name: each for each in results if isinstance(each, fx.Node)}
+    names = zip(_output_names(program), signature.user_outputs, strict=True)
+    return conversion.finish(name, {name: ends[end] for name, end in names if end in ends})
 
 
 def _output_names(program: Any) -> list[str]:
@@ -120,20 +138,23 @@ def _output_names(program: Any) -> list[str]:
     ]
 
 
-def _exported(module: nn.Module, args: Any, kwargs: Any, batch: int, draft: bool) -> Any:
+def _exported(
+    module: nn.Module, given: Sequence[Given], named: Mapping[str, Given], batch: int, draft: bool = False
+) -> Any:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
 
-    def hollow(value: Any) -> Any:
+    def hollow(value: Any, at: int | None) -> Any:
         if not isinstance(value, Tensor):
             return value
-        shape = (batch, *value.shape[1:]) if value.dim() else ()
+        shape = _batched(value, at, batch)
         if draft:  # which computes
             return torch.zeros(shape, dtype=value.dtype, device=device)
         with fake:
             return torch.empty(shape, dtype=value.dtype, device=device)
 
-    args, kwargs = pytree.tree_map(hollow, (args, kwargs))
+    args = tuple(pytree.tree_map(partial(hollow, at=at), value) for at, value in given)
+    kwargs = {key: pytree.tree_map(partial(hollow, at=at), value) for key, (at, value) in named.items()}
     try:
         if draft:
             return torch.export.draft_export(module, args, kwargs, strict=False)
@@ -147,10 +168,12 @@ def _exported(module: nn.Module, args: Any, kwargs: Any, batch: int, draft: bool
 def _untouched(module: nn.Module, train: bool) -> Iterator[None]:
     """A module in a mode, and as it was behind it; torch's and Python's random states too."""
     modes = [(each, each.training) for each in module.modules()]
-    attributes = [(each, dict(each.__dict__)) for each in module.modules()]
+    attributes = [(each.__dict__, {key: _kept(value) for key, value in each.__dict__.items()}) for each, _ in modes]
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers() if buffer.device.type != "meta"]
     fast = torch.backends.mha.get_fastpath_enabled()
     state = random.getstate()
+    numbers = sys.modules.get("numpy")
+    numpy_state = numbers.random.get_state() if numbers is not None else None
     try:
         for each, _ in modes:
             each.training = train  # not by train(), which a module may have made do more
@@ -160,13 +183,36 @@ def _untouched(module: nn.Module, train: bool) -> Iterator[None]:
             yield
     finally:
         random.setstate(state)
+        if numbers is not None:
+            numbers.random.set_state(numpy_state)
         torch.backends.mha.set_fastpath_enabled(fast)
-        for each, own in attributes:
-            each.__dict__.clear()
-            each.__dict__.update(own)
+        for own, before in attributes:
+            own.clear()
+            own.update((key, _restored(*value)) for key, value in before.items())
         with torch.no_grad():
-            for buffer, before in buffers:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
+            for buffer, values in buffers:
+                if not torch.equal(buffer, values):
+                    buffer.copy_(values)
         for each, mode in modes:
             each.training = mode
+
+
+def _kept(value: Any) -> tuple[Any, Any]:
+    """An attribute, and a copy of what it contains."""
+    return value, value.copy() if isinstance(value, (dict, list, set)) else None
+
+
+def _restored(value: Any, content: Any) -> Any:
+    """An attribute that contains what it did; what did not change is not touched."""
+    if content is not None and not _same_content(value, content):
+        value.clear()
+        value.extend(content) if isinstance(value, list) else value.update(content)
+    return value
+
+
+def _same_content(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(one[key] is other[key] for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(operator.is_, one, other))
+    return bool(one == other)

@@ -20,6 +20,7 @@ class _Imported(Operator, frozen=True, kw_only=True):
 
     name: str
     owned: Tensors = ()  # parameters that are counted here
+    frozen: bool = False  # type: ignore[misc]  # of every other operator it is the class's
 
     @property
     def op(self) -> str:  # type: ignore[override]  # of every other operator it is the class's
@@ -87,6 +88,10 @@ class Variant(_Imported, frozen=True, kw_only=True):
     @property
     def depth(self) -> int:  # type: ignore[override]
         return self.inner.depth
+
+    def only_frozen(self, inputs: Inputs) -> bool:
+        """Whether it is `inner` but for parameters that get no gradient."""
+        return self.frozen and len(inputs) == self.taken and dict(self.owned) == dict(self.inner.parameters(inputs))
 
     def inner_inputs(self, inputs: Inputs) -> Inputs:
         """What inner is said to take."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from archprof.errors import Refusal, UsageError
 from archprof.graph import Graph, Node, Value
-from archprof.importer.operators import Traced
+from archprof.importer.operators import Traced, Variant
 from archprof.operators import REGISTRY, Operator
 from archprof.operators.base import Integers
 from archprof.operators.elementwise import Add, Identity, Multiply, Subtract
@@ -56,11 +56,11 @@ class _Writer:
             if index in live:
                 self.write(index, node)
             elif node.operator.parameters(node.input_shapes):
-                self.lack(node, "a layer that reaches no output")
+                self.lack(node, "a parameter that reaches no output")
         outputs = [self.output(value) for value in self.graph.outputs.values()]
         if self.missing:
-            said = ", no ".join(f"{what} ({_some(paths)})" for what, paths in self.missing.items())
-            raise UsageError(f"{self.source} cannot be written as a spec: the language has no {said}")
+            said = ", ".join(f"{what} ({_some(paths)})" for what, paths in self.missing.items())
+            raise UsageError(f"{self.source} cannot be written as a spec; the language does not have: {said}")
         lines = [
             f"name: {self.legal(self.graph.name)}",
             f'source: "imported from {self.source}"',
@@ -102,6 +102,8 @@ class _Writer:
 
     def write(self, index: int, node: Node) -> None:
         operator = node.operator
+        if isinstance(operator, Variant) and operator.only_frozen(node.input_shapes):
+            operator = operator.inner
         chain = operator.written if isinstance(operator, Traced) else (operator,)
         if not chain or any(type(each) is not REGISTRY.get(each.op) for each in chain):
             self.lack(node, operator.op)

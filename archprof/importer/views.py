@@ -10,8 +10,9 @@ from archprof.cost import Cost
 from archprof.graph import Value
 from archprof.importer.calls import call_name, index_from_start, nodes_of, permutation, tensor_of
 from archprof.importer.conversion import Conversion, Held, Lazy, Weight, converts
-from archprof.operators import layout
 from archprof.operators.base import Operator, Window
+from archprof.operators.layout import Concat, Flatten, Pad, Permute, Reshape, Select, Split, Transpose
+from archprof.operators.pooling import MaxPool2d
 
 _SAME = frozenset(("contiguous", "clone", "detach", "alias", "lift_fresh_copy", "lift_fresh", "positive", "view_as"))
 
@@ -43,7 +44,7 @@ def reshape(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         return False
     if walk.alike(call, source):
         return True
-    return bool(out.dims) and walk.viewed(call, layout.Reshape(shape=out.dims), source)
+    return bool(out.dims) and walk.viewed(call, Reshape(shape=out.dims), source)
 
 
 @converts("flatten")
@@ -57,7 +58,7 @@ def flatten(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     if start is None or end is None:
         return reshape(walk, call, given)
     rank = len(walk.shape(source).dims)
-    return walk.viewed(call, layout.Flatten(start_dim=start, end_dim=-1 if end == rank else end), source)
+    return walk.viewed(call, Flatten(start_dim=start, end_dim=-1 if end == rank else end), source)
 
 
 @converts("permute", "transpose", "t", "numpy_T", "movedim", "mT", "swapaxes")
@@ -87,8 +88,8 @@ def permute(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         return True
     moved = [dim for place, dim in enumerate(ours, 1) if place != dim]
     if len(moved) == 2:
-        return walk.viewed(call, layout.Transpose(dim0=min(moved), dim1=max(moved)), source)
-    return walk.viewed(call, layout.Permute(dims=(0, *ours)), source)
+        return walk.viewed(call, Transpose(dim0=min(moved), dim1=max(moved)), source)
+    return walk.viewed(call, Permute(dims=(0, *ours)), source)
 
 
 @converts("expand", "expand_as", "broadcast_to")
@@ -114,7 +115,7 @@ def select(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         return False
     if walk.shape(call).dims != tuple(size for place, size in enumerate(shape.dims, 1) if place != dim):
         return False
-    return walk.viewed(call, layout.Select(dim=dim, index=given["index"]), source)
+    return walk.viewed(call, Select(dim=dim, index=given["index"]), source)
 
 
 @converts("slice")
@@ -138,7 +139,11 @@ def slice_(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         strides[dim - 2], before[dim - 2] = step, -start
         sees = Window((1,) * spatial, tuple(strides), tuple(before))
     cut = (0, 0) * (len(shape.dims) - dim) + (-start, start + taken - size)
-    written: tuple[Operator, ...] = (layout.Pad(padding=cut),) if step == 1 else ()
+    written: tuple[Operator, ...] = ()
+    if step == 1:
+        written = (Pad(padding=cut),)
+    elif start == 0 and len(shape.dims) == 3 and dim > 1:  # every step-th: a pool of windows of one element
+        written = (MaxPool2d(kernel_size=(1, 1), stride=(step, 1) if dim == 2 else (1, step)),)
     return walk.generic(call, Cost(), view=True, sees=sees, written=written)
 
 
@@ -156,7 +161,7 @@ def split(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     sizes = tuple(shape.dims[dim - 1] for shape in outputs)
     if min(sizes) < 1:
         return False
-    return walk.viewed(call, layout.Split(split_size=sizes, dim=dim), source)
+    return walk.viewed(call, Split(split_size=sizes, dim=dim), source)
 
 
 @converts("unbind")
@@ -173,7 +178,7 @@ def unbind(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         if place not in taken:
             held.append(None)
             continue
-        operator = layout.Select(dim=dim, index=place)
+        operator = Select(dim=dim, index=place)
         held.append(Value(walk.put(call, operator, (value,), outputs=(out,), stands=False)))
     walk.held[call] = tuple(held)
     return True
@@ -187,7 +192,7 @@ def concat(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     (dim, *others) = dims
     if others or dim is None or len({(len(shape.dims), shape.samples) for shape in shapes}) > 1:
         return False
-    walk.put(call, layout.Concat(dim=dim), [walk.value(each) for each in tensors])
+    walk.put(call, Concat(dim=dim), [walk.value(each) for each in tensors])
     return True
 
 
@@ -199,9 +204,11 @@ def pad(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         padding = padding[:-2]
     place = walk.place_of(source)
     within = tensor_of(source).dim() - (0 if place.axis is None else place.axis + 1)
-    if not padding or len(padding) // 2 > within:
+    if not padding:
+        return walk.alike(call, source)
+    if len(padding) // 2 > within:
         return False
-    operator = layout.Pad(padding=padding, value=float(given.get("value") or 0.0))
+    operator = Pad(padding=padding, value=float(given.get("value") or 0.0))
     if given.get("mode", "constant") != "constant":
         sees = operator.window((walk.shape(source),), ())
         return walk.generic(call, Cost(), sees=sees, name=f"pad_{given['mode']}")

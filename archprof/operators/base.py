@@ -240,6 +240,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     view: ClassVar[bool] = False  # its output shares the input's memory, nothing is moved
     takes: ClassVar[str] = "float"  # the dtype of its inputs: float, int64, or any one
     depth: ClassVar[int] = 0  # weight layers it counts as in "a 19-layer net"
+    frozen: ClassVar[bool] = False  # its parameters get no gradient
     fields: ClassVar[Mapping[str, Kind]] = {}
 
     def validate(self) -> None:

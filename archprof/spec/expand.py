@@ -980,6 +980,8 @@ class _Expander:
 
     def refuse_without_effect(self, live: set[int]) -> None:
         """A layer that reaches no output is an error; the last of a dead chain is named."""
+        if len(live) == len(self.nodes):
+            return
         taken = {value.node for node in self.nodes for value in node.inputs}
         following = _following(self.document)
         missed = {value.node: layer for layer, values in self.absent.values() for value in values}
@@ -1034,7 +1036,6 @@ def _hashable(value: Any) -> Any:
     return (type(value), value)  # 1, 1.0 and true are different values here
 
 
-@rare_collections()
 def _title(document: Document, variant: Variant | None) -> str | None:
     """A variant without a title of its own has the file's, told apart by its name."""
     if variant is None:
@@ -1042,6 +1043,7 @@ def _title(document: Document, variant: Variant | None) -> str | None:
     return variant.title or (f"{document.title}: {variant.name}" if document.title else None)
 
 
+@rare_collections()
 def expand_partly(
     document: Document,
     variant: Variant | None = None,

@@ -62,7 +62,6 @@ def measure(graph: Graph, *, train: bool, batch: int, device: str) -> tuple[Mapp
         with walk.counter:
             results = walk.run(*given)
             ends = [end for end in (results.values() if isinstance(results, dict) else (results,)) if end.requires_grad]
-            walk.start_backward()
             if ends:
                 torch.autograd.backward(ends, [torch.empty_like(end) for end in ends])
             walk.enter("")
@@ -111,10 +110,6 @@ class _Walk(fx.Interpreter):
             if output.grad_fn is not None and id(output) not in handed_on:
                 output.grad_fn.register_prehook(lambda _gradients, path=path: self.enter(path))
         return result
-
-    def start_backward(self) -> None:
-        """What comes up to the first hook belongs to no node."""
-        self.path = ""
 
     def enter(self, path: str) -> None:
         """The backward pass comes to a node: what was counted up to here is that of the one before."""

@@ -94,7 +94,7 @@ def test_names_that_torch_or_python_own_have_an_underscore_behind() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("resnet-50", "Resnet50"), ("zf", "Zf"), ("3d-net", "_3dNet"), ("--", "_"), ("", "Network"), ("none", "None_")],
+    [("resnet-50", "Resnet50"), ("zf", "Zf"), ("3d-net", "Network3dNet"), ("--", "Network"), ("none", "NetworkNone")],
 )
 def test_class_names(name: str, expected: str) -> None:
     assert builder.class_name(name) == expected

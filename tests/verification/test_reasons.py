@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from archprof.cost import Cost
+from archprof.operators.attention import ScaledDotProductAttention
 from archprof.operators.convolution import Conv2d
+from archprof.operators.pooling import MaxPool2d
 from archprof.shape import Shape
 from archprof.spec import expand
 from archprof.spec.library import parse_text
@@ -214,8 +216,24 @@ def test_another_tool_quantity_device_or_version_is_not_explained(changed: dict[
 
 
 def test_another_operator_is_not_explained() -> None:
-    plain = msgspec.structs.replace(CALL, operator=Conv2d(out_channels=6, kernel_size=(3, 3)))
+    assert explained(msgspec.structs.replace(CALL, operator=MaxPool2d(kernel_size=(3, 3)))) is None
+
+
+def test_another_field_is_not_explained() -> None:
+    """Without groups, and without heads, for which torch has no kernel on a CPU."""
+    plain = msgspec.structs.replace(CALL, operator=Conv2d(out_channels=6, kernel_size=(3, 3)), ours=2 * GROUPED)
     assert explained(plain) is None
+    for dims, name in (((2, 5, 8), "attention-kernel-on-cpu"), ((5, 8), None)):
+        shape = Shape(dims)
+        attention = Call(
+            operator=ScaledDotProductAttention(),
+            inputs=(shape,) * 3,
+            outputs=(shape,),
+            batch=B,
+            ours=B * shape.numel * 10,
+        )
+        reason = explained(attention, 0, quantity=FORWARD, device="cpu")
+        assert (None if reason is None else reason.name) == name
 
 
 @pytest.mark.parametrize(
