@@ -141,9 +141,15 @@ def analyse(
     for index, node in enumerate(nodes):
         if node.is_input:
             continue
-        trained_before = any(trained[value.node] for value in node.inputs)
-        call = calls.of(node.operator, node.input_shapes, node.output_shapes, trained_before)
-        depth = node.operator.depth + max((depths[value.node] for value in node.inputs), default=0)
+        operator = node.operator
+        if len(node.inputs) == 1:  # most are so
+            source = node.inputs[0].node
+            trained_before, depth = trained[source], depths[source]
+        else:
+            trained_before = any(trained[value.node] for value in node.inputs)
+            depth = max((depths[value.node] for value in node.inputs), default=0)
+        call = calls.of(operator, node.input_shapes, node.output_shapes, trained_before)
+        depth += operator.depth
         depths[index] = depth
         trained[index] = trained_before or (call.params > 0 and not node.operator.frozen)
         if node.training_only and not train:
@@ -200,7 +206,10 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 class _Calls:
-    """Figures by operator and shapes, each worked out once: deep networks repeat few distinct calls."""
+    """Figures by operator and shapes, each worked out once: deep networks repeat few distinct calls.
+
+    It must not outlive the graph, whose objects it knows by identity.
+    """
 
     def __init__(self, convention: Convention, batch: int, train: bool, dtype: str, passes: str) -> None:
         self.convention = convention
@@ -209,13 +218,18 @@ class _Calls:
         self.dtype = dtype
         self.float_bytes = DTYPES[dtype]
         self.passes = passes
+        self.seen: dict[tuple[int, int, bool], _Call] = {}  # nodes that are alike share objects, which spares hashing
         self.known: dict[tuple[Operator, Inputs, bool], _Call] = {}  # the outputs follow from these
 
     def of(self, operator: Operator, inputs: Inputs, outputs: Inputs, input_gradient: bool) -> _Call:
-        key = (operator, inputs, input_gradient)
-        call = self.known.get(key)
+        identity = (id(operator), id(inputs), input_gradient)
+        call = self.seen.get(identity)
         if call is None:
-            call = self.known[key] = self.work_out(operator, inputs, outputs, input_gradient)
+            key = (operator, inputs, input_gradient)
+            call = self.known.get(key)
+            if call is None:
+                call = self.known[key] = self.work_out(operator, inputs, outputs, input_gradient)
+            self.seen[identity] = call
         return call
 
     def work_out(self, operator: Operator, inputs: Inputs, outputs: Inputs, input_gradient: bool) -> _Call:

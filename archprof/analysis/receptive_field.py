@@ -6,12 +6,13 @@ The field is the theoretical one: padding counts, so it can be larger than the i
 
 from __future__ import annotations
 
+from operator import add, sub
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from archprof.graph import Graph, Node
-from archprof.operators.base import NOTHING, WHOLE, Window
+from archprof.operators.base import POINTWISE, WHOLE, Window
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -40,12 +41,16 @@ def receptive_fields(graph: Graph) -> list[Sizes | None]:
     None where it cannot be traced to a map (C, H, W): vectors, tokens, constants.
     """
     fields: list[Field | None] = []
+    windows: dict[tuple[int, int], Window | str | None] = {}  # by identity: nodes that are alike share objects
     for node in graph.nodes:
         if node.is_input:
             dims = node.output_shapes[0].dims
             fields.append(_input_field(dims) if len(dims) >= 3 else None)
-        else:
-            fields.append(_seen_through(graph, node, fields))
+            continue
+        key = (id(node.operator), id(node.input_shapes))
+        if key not in windows:
+            windows[key] = node.operator.window(node.input_shapes, node.output_shapes)
+        fields.append(_seen_through(graph, node, windows[key], fields))
     return [None if field is None else field.size for field in fields]
 
 
@@ -54,21 +59,23 @@ def _input_field(dims: tuple[int, ...]) -> Field:
     return Field((0,) * spatial, (1,) * spatial, (1,) * spatial, dims[1:])
 
 
-def _seen_through(graph: Graph, node: Node, fields: list[Field | None]) -> Field | None:
-    before = _union(node, [fields[value.node] for value in node.inputs])
-    window = node.operator.window(node.input_shapes, node.output_shapes)
-    if window == NOTHING:
-        return None
+def _seen_through(graph: Graph, node: Node, window: Window | str | None, fields: list[Field | None]) -> Field | None:
+    if len(node.inputs) == 1:
+        before = fields[node.inputs[0].node]
+    else:
+        before = _union(node, [fields[value.node] for value in node.inputs])
+    if window is POINTWISE:
+        return before
     if not isinstance(window, Window):
-        return _whole(before.extent) if before is not None and window == WHOLE else before
+        return _whole(before.extent) if before is not None and window == WHOLE else None
     if before is None:
         before = _sequence_field(graph, node, window)
     if before is None or len(before.size) != len(window.size):
         return None
-    return Field(
-        tuple(s - p * j for s, p, j in zip(before.start, window.before, before.stride, strict=True)),
-        tuple(r + (k - 1) * j for r, k, j in zip(before.size, window.size, before.stride, strict=True)),
-        tuple(j * step for j, step in zip(before.stride, window.stride, strict=True)),
+    return Field(  # lists inside: much faster than generators, and deep networks come here often
+        tuple([s - p * j for s, p, j in zip(before.start, window.before, before.stride, strict=True)]),
+        tuple([r + (k - 1) * j for r, k, j in zip(before.size, window.size, before.stride, strict=True)]),
+        tuple([j * step for j, step in zip(before.stride, window.stride, strict=True)]),
         before.extent,
     )
 
@@ -88,22 +95,34 @@ def _sequence_field(graph: Graph, node: Node, window: Window) -> Field | None:
 
 def _union(node: Node, fields: list[Field | None]) -> Field | None:
     """What a node sees that joins several branches; a branch that is not a map adds nothing."""
-    known = [(field, shape.dims) for field, shape in zip(fields, node.input_shapes, strict=True) if field is not None]
+    known = [field for field in fields if field is not None]
     if not known:
         return None
-    first, dims = known[0]
-    others = [field for field, _ in known if field != first]
+    first = known[0]
+    others = [field for field in known if field != first]
     if not others:
         return first
-    branches = [first, *others]
-    if len({len(field.size) for field in branches}) > 1:
-        return None
-    extent = tuple(map(max, zip(*(field.extent for field in branches), strict=True)))
-    if any(field.stride[0] == 0 for field in branches):
+    start, extent, strides = first.start, first.extent, {first.stride}
+    end = tuple(map(add, start, first.size))
+    for field in others:
+        if len(field.size) != len(first.size):
+            return None
+        start = tuple(map(min, start, field.start))
+        end = tuple(map(max, end, map(add, field.start, field.size)))
+        extent = tuple(map(max, extent, field.extent))
+        strides.add(field.stride)
+    if any(stride[0] == 0 for stride in strides):
         return _whole(extent)
+    if len(strides) == 1:
+        return Field(start, tuple(map(sub, end, start)), first.stride, extent)
+    dims = next(shape.dims for field, shape in zip(fields, node.input_shapes, strict=True) if field is not None)
+    return _union_of_unequal_strides([first, *others], dims, extent)
+
+
+def _union_of_unequal_strides(branches: list[Field], dims: tuple[int, ...], extent: tuple[int, ...]) -> Field:
+    """Strides differ only where an enlarging branch is not aligned; the widest union is then at an end."""
     starts, sizes, strides = [], [], []
-    for axis in range(len(first.size)):
-        # strides differ only where an enlarging branch is not aligned; the widest union is then at an end
+    for axis in range(len(extent)):
         last = dims[axis + 1] - 1 if len(dims) > axis + 1 else 0
         spans = []
         for position in (0, last):

@@ -54,7 +54,9 @@ def _quiet(what: str) -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:  # each has many kinds of errors of its own
-        cause = error.__cause__ or error
-        raise UsageError(f"{what} cannot write this network: {reason(cause)}") from None
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        raise UsageError(f"{what} cannot write this network: {reason(first)}") from None
     finally:
         logger.setLevel(level)

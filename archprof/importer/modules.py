@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import operator
 import random
 import sys
@@ -171,17 +172,20 @@ def _untouched(module: nn.Module, train: bool) -> Iterator[None]:
     attributes = [(each.__dict__, {key: _kept(value) for key, value in each.__dict__.items()}) for each, _ in modes]
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers() if buffer.device.type != "meta"]
     fast = torch.backends.mha.get_fastpath_enabled()
+    logs = logging.root.manager.disable
     state = random.getstate()
     numbers = sys.modules.get("numpy")
     numpy_state = numbers.random.get_state() if numbers is not None else None
     try:
         for each, _ in modes:
             each.training = train  # not by train(), which a module may have made do more
+        logging.disable(logging.CRITICAL)  # torch logs what it raises too
         torch.backends.mha.set_fastpath_enabled(False)  # whose fused kernels show nothing of what they compute
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
+        logging.disable(logs)
         random.setstate(state)
         if numbers is not None:
             numbers.random.set_state(numpy_state)

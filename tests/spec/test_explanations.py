@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import archprof
 from archprof.analysis.published import parse_published
-from archprof.cli import app
+from archprof.cli import application
 from archprof.errors import UsageError
 from archprof.explanations import codes, page
 from archprof.spec import expand
@@ -163,18 +163,18 @@ def test_the_same_of_published_files(code):
 
 def test_explain_prints_a_page():
     for written in ("wrong-rank", "[wrong-rank]"):  # a message shows the code in brackets
-        done = CliRunner().invoke(app, ["explain", written])
+        done = CliRunner().invoke(application(), ["explain", written])
         assert (done.exit_code, done.output) == (0, page("wrong-rank"))
 
 
 def test_explain_alone_lists_the_codes():
-    assert CliRunner().invoke(app, ["explain"]).output.split() == codes()
+    assert CliRunner().invoke(application(), ["explain"]).output.split() == codes()
 
 
 @pytest.mark.parametrize(
     ("written", "hint"), [("wrong-ranks", "did you mean wrong-rank?"), ("zebra", "archprof explain lists them")]
 )
 def test_explain_of_an_unknown_code(written, hint):
-    done = CliRunner().invoke(app, ["explain", written])
+    done = CliRunner().invoke(application(), ["explain", written])
     assert isinstance(done.exception, UsageError)
     assert str(done.exception) == f"no kind of mistake is called {written}: {hint}"

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from archprof.cli import app
+from archprof.cli import application
 from archprof.cost import COUNTINGS
 from archprof.explanations import codes, page
 from archprof.operators import REGISTRY
@@ -132,9 +132,9 @@ def test_it_has_all_that_the_parser_takes():
 
 
 def test_the_command_prints_it(tmp_path):
-    done = CliRunner().invoke(app, ["schema"])
+    done = CliRunner().invoke(application(), ["schema"])
     assert done.exit_code == 0
     assert json.loads(done.output) == SCHEMA
     target = tmp_path / "schema.json"
-    assert CliRunner().invoke(app, ["schema", "--output", str(target)]).output == ""
+    assert CliRunner().invoke(application(), ["schema", "--output", str(target)]).output == ""
     assert target.read_text() == done.output
