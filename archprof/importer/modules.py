@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._functorch import config as functorch_config
 from torch._subclasses import FakeTensorMode
 from torch.utils import _pytree as pytree
 
@@ -156,10 +157,11 @@ def _exported(
 
     args = tuple(pytree.tree_map(partial(hollow, at=at), value) for at, value in given)
     kwargs = {key: pytree.tree_map(partial(hollow, at=at), value) for key, (at, value) in named.items()}
+    # a draft carries values along, so that a module may branch on them (as torch.export.draft_export does)
+    options = {"fake_tensor_propagate_real_tensors": True, "generate_missing_fake_kernels": True} if draft else {}
     try:
-        if draft:
-            return torch.export.draft_export(module, args, kwargs, strict=False)
-        return torch.export.export(module, args, kwargs, strict=False)
+        with functorch_config.patch(**options):
+            return torch.export.export(module, args, kwargs, strict=False)
     except Exception as error:  # a module's code may raise anything
         text = str(error).strip() or type(error).__name__
         raise _Untraceable(text.splitlines()[0]) from error
