@@ -1,6 +1,6 @@
 """ResNet-1202 analysed in one process: archprof from the name on, and fvcore and torchinfo on the module built by hand.
 
-    python benchmarks/deep.py [--rounds 3] [--own-rounds 3]
+    python benchmarks/deep.py [--rounds 5] [--own-rounds 3]
 
 Building the module is not timed, importing is not, and everything has run once before; the contestants run in a
 rotated order. Medians over the rounds, ratios of medians. All must count the same parameters.
@@ -61,7 +61,7 @@ def contestants() -> dict[str, Callable[[], int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=3, help="of the peers, which take long")
+    parser.add_argument("--rounds", type=int, default=5, help="of the peers, which take long")
     parser.add_argument("--own-rounds", type=int, default=3, help="of archprof within a round of all")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -83,9 +83,10 @@ def main() -> None:
         median = statistics.median(each)
         print(f"{name:28}{len(each):7}{median:10.4f}{min(each):9.4f}{max(each):9.4f}"
               f"{median / own:12.1f}{counts[name]:16,}")  # fmt: skip
-    for name in ("fvcore", "torchinfo"):
-        ratio = statistics.median(times[name]) / own
-        print(f"archprof loads and analyses {ratio:.0f} times faster than {name} analyses")
+    for own_name in names[:2]:
+        own = statistics.median(times[own_name])
+        ratios = ", ".join(f"{statistics.median(times[name]) / own:.0f} times {name}'s" for name in names[2:])
+        print(f"{own_name}: the speed is {ratios}")
 
 
 if __name__ == "__main__":

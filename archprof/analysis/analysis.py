@@ -139,15 +139,17 @@ def analyse(
     counted: set[str] = set()  # owners whose parameters are counted
     figures = []
     for index, node in enumerate(nodes):
-        if node.is_input:
-            continue
-        operator = node.operator
-        if len(node.inputs) == 1:  # most are so
-            source = node.inputs[0].node
+        operator, inputs = node.operator, node.inputs
+        if len(inputs) == 1:  # most are so
+            source = inputs[0].node
             trained_before, depth = trained[source], depths[source]
+        elif inputs:
+            trained_before = any(trained[value.node] for value in inputs)
+            depth = max(depths[value.node] for value in inputs)
+        elif node.is_input:
+            continue
         else:
-            trained_before = any(trained[value.node] for value in node.inputs)
-            depth = max((depths[value.node] for value in node.inputs), default=0)
+            trained_before, depth = False, 0
         call = calls.of(operator, node.input_shapes, node.output_shapes, trained_before)
         depth += operator.depth
         depths[index] = depth

@@ -43,14 +43,18 @@ def receptive_fields(graph: Graph) -> list[Sizes | None]:
     fields: list[Field | None] = []
     windows: dict[tuple[int, int], Window | str | None] = {}  # by identity: nodes that are alike share objects
     for node in graph.nodes:
-        if node.is_input:
+        inputs = node.inputs
+        if not inputs and node.is_input:
             dims = node.output_shapes[0].dims
             fields.append(_input_field(dims) if len(dims) >= 3 else None)
             continue
         key = (id(node.operator), id(node.input_shapes))
-        if key not in windows:
-            windows[key] = node.operator.window(node.input_shapes, node.output_shapes)
-        fields.append(_seen_through(graph, node, windows[key], fields))
+        if key in windows:
+            window = windows[key]
+        else:
+            window = windows[key] = node.operator.window(node.input_shapes, node.output_shapes)
+        before = fields[inputs[0].node] if len(inputs) == 1 else _union(node, [fields[value.node] for value in inputs])
+        fields.append(before if window is POINTWISE else _seen_through(graph, node, window, before))
     return [None if field is None else field.size for field in fields]
 
 
@@ -59,13 +63,7 @@ def _input_field(dims: tuple[int, ...]) -> Field:
     return Field((0,) * spatial, (1,) * spatial, (1,) * spatial, dims[1:])
 
 
-def _seen_through(graph: Graph, node: Node, window: Window | str | None, fields: list[Field | None]) -> Field | None:
-    if len(node.inputs) == 1:
-        before = fields[node.inputs[0].node]
-    else:
-        before = _union(node, [fields[value.node] for value in node.inputs])
-    if window is POINTWISE:
-        return before
+def _seen_through(graph: Graph, node: Node, window: Window | str | None, before: Field | None) -> Field | None:
     if not isinstance(window, Window):
         return _whole(before.extent) if before is not None and window == WHOLE else None
     if before is None:

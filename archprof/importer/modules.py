@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import operator
 import random
@@ -158,9 +159,9 @@ def _exported(
     args = tuple(pytree.tree_map(partial(hollow, at=at), value) for at, value in given)
     kwargs = {key: pytree.tree_map(partial(hollow, at=at), value) for key, (at, value) in named.items()}
     # a draft carries values along, so that a module may branch on them (as torch.export.draft_export does)
-    options = {"fake_tensor_propagate_real_tensors": True, "generate_missing_fake_kernels": True} if draft else {}
+    options: dict[str, Any] = {"fake_tensor_propagate_real_tensors": True} if draft else {}
     try:
-        with functorch_config.patch(**options):
+        with functorch_config.patch(options), contextlib.redirect_stderr(io.StringIO()):  # where torch prints the trace
             return torch.export.export(module, args, kwargs, strict=False)
     except Exception as error:  # a module's code may raise anything
         text = str(error).strip() or type(error).__name__

@@ -95,6 +95,8 @@ def read_file(path: Path) -> bytes:
         raise _refusal(file, "no-such-file", f"there is no such file{_neighbour(path)}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, ValueError):
+            reason = "no file's name has a null byte"  # what Python says of it differs by version
         raise _refusal(file, "unreadable-file", f"this file cannot be read: {reason}") from None
     if len(text) > MAX_BYTES:
         raise _too_large(file)

@@ -441,7 +441,7 @@ def test_an_unreadable_file_is_refused(tmp_path):
     path.touch()
     with mock.patch.object(Path, "open", side_effect=PermissionError(13, "Permission denied")):
         assert refused(path) == f"{path}: this file cannot be read: Permission denied [unreadable-file]"
-    assert refused(Path("a\0b")) == "a\0b: this file cannot be read: embedded null byte [unreadable-file]"
+    assert refused(Path("a\0b")) == "a\0b: this file cannot be read: no file's name has a null byte [unreadable-file]"
 
 
 def test_a_large_file_is_refused_unread(tmp_path):
