@@ -178,7 +178,8 @@ def analyse(
         )
     network = _sum(each for each in figures if not each.node.training_only)
     heads = _sum(each for each in figures if each.node.training_only)
-    ends = [value.node for value in graph.outputs.values()]
+    # a graph without outputs is one that a mistake cut short: then all of it
+    ends = [value.node for value in graph.outputs.values()] or range(len(nodes))
     return Analysis(
         graph=graph,
         convention=calls.convention,

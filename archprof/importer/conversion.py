@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 from torch import Tensor, fx, nn
 
 from archprof.cost import Cost
@@ -107,6 +108,7 @@ class Conversion:
         self.drafts: list[Draft] = []
         self.trained: list[bool] = []  # by draft: whether a parameter is at or before it
         self.held: dict[fx.Node, Held] = {}
+        self.order: dict[fx.Node, int] = {}  # of the calls of each graph
         self.owners: dict[str, int] = {}  # parameters and buffers by name: the draft that counts them
         self.standing: dict[str, Value] = {}  # parameters and buffers that are nodes
         self.labels: dict[tuple[str, ...], str] = {}  # of each call of each module
@@ -444,6 +446,7 @@ class Conversion:
     def run(self, graph: fx.Graph, given: Mapping[fx.Node, Held]) -> list[Any]:
         """Convert the calls of a graph whose placeholders stand for what is given. Returns its results in the trace."""
         self.held.update(given)
+        self.order.update((call, place) for place, call in enumerate(graph.nodes))
         together = self.module_groups(graph)
         for call in graph.nodes:
             if call.op == "output":
@@ -469,13 +472,17 @@ class Conversion:
             return  # a size, an assertion
         if self.is_bookkeeping(call):
             return
-        arguments = arguments_of(call)
-        converter = CONVERTERS.get(name)
         if self.rewrites(call):  # the trace does not show what reads the tensor written into
-            converter = None
+            first = len(self.drafts)
+            self.fallback(call, name)
+            for draft in self.drafts[first:]:
+                if draft.name == name and isinstance(draft.operator, Traced):
+                    draft.operator = msgspec.structs.replace(draft.operator, writes=True)
+            return
+        converter = CONVERTERS.get(name)
         if converter is not None:
             try:
-                if converter(self, call, arguments):
+                if converter(self, call, arguments_of(call)):
                     return
             except Refusal:
                 pass  # a form that the language does not take
@@ -510,13 +517,12 @@ class Conversion:
         """Whether a call writes into a tensor that is read later under another name: a view of it, or its base."""
         if not is_mutable(call):
             return False
-        order = {node: place for place, node in enumerate(call.graph.nodes)}
         target: Any = call.args[0]
         child: fx.Node = call
         while isinstance(target, fx.Node):
             if isinstance(self.held.get(target), Weight):
                 return True
-            if any(user is not child and order[user] > order[call] for user in target.users):
+            if any(user is not child and self.order[user] > self.order[call] for user in target.users):
                 return True
             if target.op != "call_function" or call_name(target) not in costs.VIEWS:
                 return False

@@ -37,7 +37,8 @@ class Traced(_Imported, frozen=True, kw_only=True):
     """A call that the language has no operator for: its outputs as they were traced, its cost as the importer says.
 
     `computes` None says that archprof does not know the cost. `written` is a chain of operators of the language
-    that gives the same output, where there is one.
+    that gives the same output, where there is one; `writes` says that the call works in place on what other calls
+    read under another name.
     """
 
     outputs: tuple[Shape, ...]
@@ -47,6 +48,7 @@ class Traced(_Imported, frozen=True, kw_only=True):
     kept: Tensors = ()  # buffers
     weight_layers: int = 0
     written: tuple[Operator, ...] = ()
+    writes: bool = False
 
     @property
     def depth(self) -> int:  # type: ignore[override]

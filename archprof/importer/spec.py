@@ -12,7 +12,7 @@ from archprof.importer.operators import Traced, Variant
 from archprof.operators import REGISTRY, Operator
 from archprof.operators.base import Integers
 from archprof.operators.elementwise import Add, Identity, Multiply, Subtract
-from archprof.operators.layout import Reshape
+from archprof.operators.layout import Reshape, SplitSize
 from archprof.shape import Shape
 
 _TAKEN = frozenset(("input", "previous", "null", "true", "false"))  # words that YAML or the language reads otherwise
@@ -53,7 +53,9 @@ class _Writer:
         for index, node in enumerate(self.graph.nodes):
             if node.is_input:
                 continue
-            if index in live:
+            if isinstance(node.operator, Traced) and node.operator.writes:
+                self.lack(node, f"{node.operator.op} into a tensor that is read elsewhere")
+            elif index in live:
                 self.write(index, node)
             elif node.operator.parameters(node.input_shapes):
                 self.lack(node, "a parameter that reaches no output")
@@ -106,7 +108,7 @@ class _Writer:
             operator = operator.inner
         chain = operator.written if isinstance(operator, Traced) else (operator,)
         if not chain or any(type(each) is not REGISTRY.get(each.op) for each in chain):
-            self.lack(node, operator.op)
+            self.lack(node, _form(operator))
             return
         if any(value not in self.names for value in node.inputs):
             return  # what it takes is missing already
@@ -201,6 +203,13 @@ class _Writer:
         return name
 
 
+def _form(operator: Operator) -> str:
+    """What the language lacks, in the words of a message."""
+    if not isinstance(operator, Variant):
+        return operator.op
+    return f"{operator.op} with computed weights" if operator.weights_given else f"{operator.op} in this form"
+
+
 def _some(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return ", ".join(paths[:_NAMED]) + more
@@ -215,7 +224,7 @@ def _fields(operator: Operator) -> Mapping[str, Any]:
         value = getattr(operator, name)
         if name in usual and value == usual[name]:
             continue
-        is_list = isinstance(kind, Integers) and kind.length is None
+        is_list = isinstance(kind, SplitSize) or (isinstance(kind, Integers) and kind.length is None)
         found[name] = value if is_list else _shortest(value)
     return found
 
