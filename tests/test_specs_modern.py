@@ -25,7 +25,11 @@ def network(name: str, input_size: int | None = None, **parameters: Any) -> Grap
 
 
 class Published(NamedTuple):
-    """What torchvision prints of its own implementation (multiply-adds), and timm of its (fvcore's count)."""
+    """What torchvision prints of its own implementation (multiply-adds), and timm of its (fvcore's count).
+
+    The multiply-adds of both SqueezeNets, ResNeXt-50, Wide ResNet-50 and MobileNetV3-Large were not looked up:
+    they are what independent modules written from the papers count.
+    """
 
     params: int
     multiply_adds: str

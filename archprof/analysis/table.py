@@ -11,7 +11,7 @@ from archprof.analysis.analysis import Analysis, NodeFigures
 from archprof.analysis.counting import CONVENTIONS, Convention
 from archprof.errors import UsageError
 from archprof.graph import Value
-from archprof.operators.base import listed, nearest
+from archprof.operators.base import hint
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -411,10 +411,7 @@ def column(name: str) -> Column:
     """The column of a name, in any case. Raises UsageError with the nearest name."""
     found = COLUMNS.get(name) or next((each for each in COLUMNS.values() if each.name.lower() == name.lower()), None)
     if found is None:
-        close = nearest(name, COLUMNS)
-        raise UsageError(
-            f"unknown column {name}: " + (f"did you mean {close}?" if close else f"take {listed(COLUMNS)}")
-        )
+        raise UsageError(f"unknown column {name}: {hint(name, COLUMNS)}")
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from archprof.analysis.numbers import Style
 from archprof.analysis.table import Table
 from archprof.errors import UsageError
-from archprof.operators.base import listed, nearest
+from archprof.operators.base import hint
 from archprof.report.output import PIPE, Surface, surface_of, write_output
 
 __all__ = ["FORMATS", "PIPE", "Surface", "render", "surface_of", "write_output"]
@@ -37,9 +37,7 @@ def render(
     numbers, `surface` is what the text is written on (surface_of(sys.stdout)). Raises UsageError for an unknown format.
     """
     if format not in FORMATS:
-        close = nearest(format, FORMATS)
-        hint = f"did you mean {close}?" if close else f"take {listed(FORMATS)}"
-        raise UsageError(f"unknown format {format}: {hint}")
+        raise UsageError(f"unknown format {format}: {hint(format, FORMATS)}")
     from archprof.report.layout import lay_out
 
     layout = lay_out(table, styles=styles, exact=exact, data=format in _DATA_FORMATS)
