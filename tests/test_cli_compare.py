@@ -294,7 +294,7 @@ def test_the_bubbles(monkeypatch: pytest.MonkeyPatch) -> None:
 CROWD = (
     "alexnet", "squeezenet-1.1", "googlenet", "resnet-18", "resnet-34", "resnet-50", "resnet-101", "resnet-152",
     "vgg-d", "vgg-e", "mobilenet-v2-1.0", "efficientnet-b0", "efficientnet-b4", "densenet-121", "densenet-201",
-    "vit-b-16", "convnext-t", "resnext-50-32x4d",
+    "vit-b-16", "convnext-t", "resnext-101-32x8d",
 )  # fmt: skip
 
 
