@@ -11,7 +11,7 @@ from archprof.cli.common import (
     InputOption,
     OutputOption,
     SetOption,
-    is_module,
+    is_imported,
     one_of,
     put_out,
     settings,
@@ -50,7 +50,7 @@ def check(
 
     one_of(format_, FORMATS, "format")
     limits = parse_limits(max_ or [])
-    modules = [each for each in networks if is_module(each)]
+    modules = [each for each in networks if is_imported(each)]
     report = check_all([each for each in networks if each not in modules], limits, settings(set_))
     for name in modules:
         from archprof.importer.locate import written_at

@@ -28,8 +28,8 @@ NetworkArgument = Annotated[
     str,
     typer.Argument(
         metavar="NETWORK",
-        help="A spec file, FILE:VARIANT, a shipped name (archprof list), - for stdin, or package.module:callable, "
-        "a torch module with its --input.",
+        help="A spec file, FILE:VARIANT, a shipped name (archprof list), - for stdin, package.module:callable, a "
+        "torch module with its --input, or model.onnx.",
     ),
 ]
 SetOption = Annotated[
@@ -133,14 +133,16 @@ def find_network(
     *,
     train: bool = False,
 ) -> Network:
-    """The network that a command line names: a spec as `find_spec` knows it, or a torch module.
+    """The network that a command line names: a spec as `find_spec` knows it, a torch module, or an ONNX file.
 
     `given` are `--set`, a spec's parameters or a callable's arguments, `inputs` are `--input`. With `train` a torch
     module is traced in training mode. A graph stops at the mistakes of its spec. Raises ArchprofError.
     """
-    if is_module(name):
-        from archprof.importer.locate import import_reference
+    if is_imported(name):
+        from archprof.importer.locate import import_file, import_reference
 
+        if is_onnx(name):
+            return Network(import_file(name, inputs or (), settings(given)))
         return Network(import_reference(name, inputs or (), settings(given), train=train))
     document, variant = find_spec(name)
     made = expansion(document, variant, given, inputs, max_nodes)
@@ -160,6 +162,16 @@ def whole_network(
     if found.mistakes:
         raise SpecError(found.mistakes)
     return found
+
+
+def is_imported(name: str) -> bool:
+    """Whether a command line means what no spec says: a torch module or an ONNX file."""
+    return is_onnx(name) or is_module(name)
+
+
+def is_onnx(name: str) -> bool:
+    """Whether a command line means an ONNX file."""
+    return name.endswith(".onnx")
 
 
 def is_module(name: str) -> bool:

@@ -12,7 +12,7 @@ from archprof.cli.common import (
     MaxNodesOption,
     OutputOption,
     SetOption,
-    is_module,
+    is_imported,
     one_of,
     put_out,
     surface,
@@ -49,7 +49,7 @@ def compare(
     one_of(format_, FORMATS, "format")
     summaries = []
     for name in networks:
-        shapes = input_ if is_module(name) else None  # a spec keeps its own
+        shapes = input_ if is_imported(name) else None  # a spec keeps its own
         graph, document, variant, _ = whole_network(name, set_, shapes, max_nodes)
         summaries.append(summarise(graph, document, variant, counting=counting, batch=batch, dtype=dtype))
     text = render(

@@ -17,7 +17,7 @@ from archprof.cli.common import (
     expansion,
     fold_depth,
     graph_of,
-    is_module,
+    is_imported,
     one_of,
     put_out,
     surface,
@@ -81,7 +81,7 @@ def _graph(spec: str, given: list[str], inputs: list[str] | None, max_nodes: int
         document = parse_text(_git_show(matched["file"]), matched["file"])
         variant = find_variant(document, matched["variant"]) if matched["variant"] else None
         return graph_of(expansion(document, variant, given, None, max_nodes))
-    return whole_network(spec, given, inputs if is_module(spec) else None, max_nodes).graph
+    return whole_network(spec, given, inputs if is_imported(spec) else None, max_nodes).graph
 
 
 def _git_show(spec: str) -> bytes:

@@ -69,6 +69,7 @@ class Draft:
         input_shapes: tuple[Shape, ...],
         output_shapes: tuple[Shape, ...],
         shares: int | None,
+        is_tensor: bool,
     ) -> None:
         self.label = label  # the module that calls it
         self.name = name
@@ -77,6 +78,7 @@ class Draft:
         self.input_shapes = input_shapes
         self.output_shapes = output_shapes
         self.shares = shares
+        self.is_tensor = is_tensor  # a parameter or buffer itself, under its own name
 
 
 Converter: TypeAlias = "Callable[[Conversion, fx.Node, dict[str, Any]], bool]"
@@ -195,6 +197,7 @@ class Conversion:
         name: str | None = None,
         shares: int | None = None,
         stands: bool = True,
+        is_tensor: bool = False,
     ) -> int:
         """Add a node for a call, which it then stands for."""
         shapes = tuple(self.drafts[value.node].output_shapes[value.output] for value in inputs)
@@ -206,7 +209,9 @@ class Conversion:
             assert call is not None
             label = self.label(call)[0]
         index = len(self.drafts)
-        self.drafts.append(Draft(label, name or operator.op, operator, tuple(inputs), given, outputs, shares))
+        self.drafts.append(
+            Draft(label, name or operator.op, operator, tuple(inputs), given, outputs, shares, is_tensor)
+        )
         before = any(self.trained[value.node] for value in inputs)
         self.trained.append(before or (not operator.frozen and bool(operator.parameters(given))))
         if call is not None and stands:
@@ -253,9 +258,8 @@ class Conversion:
         else:
             operator = Traced(name=leaf, outputs=(shape,), view=True, sees=NOTHING, kept=((leaf, weight.shape),))
         first = next((place for place, draft in enumerate(self.drafts) if isinstance(draft.operator, Input)), None)
-        index = self.put(
-            None, operator, () if first is None else (Value(first),), outputs=(shape,), label=folder, name=leaf
-        )
+        inputs = () if first is None else (Value(first),)
+        index = self.put(None, operator, inputs, outputs=(shape,), label=folder, name=leaf, is_tensor=True)
         self.owners.setdefault(weight.name, index)
         self.standing[weight.name] = Value(index)
         return Value(index)
@@ -579,7 +583,7 @@ class Conversion:
             if parameter_name not in self.owners:
                 folder, _, leaf = parameter_name.rpartition(".")
                 unused = Traced(name="unused", outputs=(), owned=((leaf, tuple(tensor.shape)),), sees=NOTHING)
-                self.put(None, unused, (), outputs=(), label=folder, name=leaf)
+                self.put(None, unused, (), outputs=(), label=folder, name=leaf, is_tensor=True)
         paths = _paths(self.drafts)
         nodes = tuple(
             Node(
@@ -675,32 +679,27 @@ def _nothing(call: fx.Node) -> None:
 
 def _paths(drafts: Sequence[Draft]) -> list[str]:
     """A path for each node: its module's where that makes one call, else with the operator's name behind; unique."""
-    counts: dict[str, int] = {}
-    parents: set[str] = set()
+    labels: set[str] = set()
+    scopes: set[str] = set()  # which have several nodes in them
     for draft in drafts:
-        counts[draft.label] = counts.get(draft.label, 0) + 1
+        if draft.label in labels:
+            scopes.add(draft.label)
+        labels.add(draft.label)
         folder = draft.label
         while folder:
             folder = folder.rpartition(".")[0]
-            parents.add(folder)
+            scopes.add(folder)
     taken: set[str] = set()
     paths: list[str] = [""] * len(drafts)
     ordered = sorted(range(len(drafts)), key=lambda place: isinstance(drafts[place].operator, Input))
     for place in ordered:  # modules keep their names before inputs do
         draft = drafts[place]
-        alone = draft.label and counts[draft.label] == 1 and draft.label not in parents
-        if alone and not isinstance(draft.operator, (Parameter, Input)) and draft.name != "":
-            path = draft.label if not _is_tensor_row(draft) else f"{draft.label}.{draft.name}"
-        else:
-            path = f"{draft.label}.{draft.name}" if draft.label else draft.name
+        path = f"{draft.label}.{draft.name}" if draft.label else draft.name
+        if draft.label and draft.label not in scopes and not draft.is_tensor:
+            path = draft.label
         wanted, number = path, 2
-        while path in taken:
+        while path in taken or path in scopes:
             path, number = f"{wanted}_{number}", number + 1
         taken.add(path)
         paths[place] = path
     return paths
-
-
-def _is_tensor_row(draft: Draft) -> bool:
-    """Whether a node stands for a parameter or buffer itself, under its own name."""
-    return isinstance(draft.operator, Traced) and (draft.operator.name == "unused" or bool(draft.operator.kept))

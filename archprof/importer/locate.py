@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from archprof.errors import UsageError
 from archprof.extras import require
 from archprof.graph import Graph
@@ -65,9 +67,32 @@ def import_reference(
         args, kwargs, batch_dims = example_inputs(module, reference, inputs)
         try:
             name = re.split("[.:]", reference)[-1]
-            return import_module(module, args, kwargs, batch_dims=batch_dims, train=train, name=name)
+            graph = import_module(module, args, kwargs, batch_dims=batch_dims, train=train, name=name)
         except UsageError as error:
             raise UsageError(f"{reference}: {error}") from None
+    return msgspec.structs.replace(graph, source=f"torch module {reference}", parameters=settings)
+
+
+def import_file(file: str, inputs: Sequence[str], settings: Mapping[str, Any]) -> Graph:
+    """The Graph of an ONNX file; `inputs` are shapes without the batch, `NAME=SHAPE`, for those that it leaves open.
+
+    Raises UsageError where torch or onnx is missing, and for a file that cannot be imported.
+    """
+    for package, extra in (("torch", "torch"), ("onnx", "onnx")):
+        require(file, package, extra)
+    if settings:
+        raise UsageError(f"{file}: an ONNX file has no parameters that --set could give")
+    shapes = {}
+    for text in inputs:
+        name, _, shape = text.rpartition("=")
+        if not shape or not _SHAPE.fullmatch(shape) or "N" in shape:
+            raise UsageError(f"--input {text}: write the dimensions as 3x224x224, without the batch")
+        if name in shapes:
+            raise UsageError(f"--input {name or shape} is given twice")
+        shapes[name] = tuple(map(int, shape.split("x")))
+    from archprof.importer.onnx import import_onnx
+
+    return msgspec.structs.replace(import_onnx(file, shapes), source=f"ONNX file {file}")
 
 
 def find_module(reference: str, settings: Mapping[str, Any]) -> nn.Module:

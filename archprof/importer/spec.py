@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -65,7 +66,7 @@ class _Writer:
             raise UsageError(f"{self.source} cannot be written as a spec; the language does not have: {said}")
         lines = [
             f"name: {self.legal(self.graph.name)}",
-            f'source: "imported from {self.source}"',
+            f"source: {json.dumps(f'imported from {self.source}')}",
             f"input: {self.inputs([node for _, node in inputs])}",
             "layers:",
             *self.layers,

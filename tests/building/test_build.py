@@ -229,6 +229,17 @@ def test_the_graphs_of_training_and_inference_have_the_same_keys_and_values(name
     assert (set(training) - set(inference) != set()) is (name == "googlenet")
 
 
+def test_a_head_before_other_layers_does_not_change_what_they_draw() -> None:
+    net = Builder((3, 4, 4))
+    stem = net.add("stem", "conv2d", out_channels=3, kernel_size=1)
+    head = net.add("head", "conv2d", out_channels=3, kernel_size=1, training_only=True)
+    net.add("body", "conv2d", stem, out_channels=3, kernel_size=1)
+    made = net.graph(head + 1, training=(head,))
+    training, inference = archprof.build(made, train=True).state_dict(), archprof.build(made).state_dict()
+    assert list(training) == [f"{layer}.{name}" for layer in ("stem", "head", "body") for name in ("weight", "bias")]
+    assert same(inference, {key: training[key] for key in training if not key.startswith("head")})
+
+
 # --- initial values
 
 

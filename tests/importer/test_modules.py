@@ -532,3 +532,14 @@ def test_batch_norm_in_training_counts_its_statistics() -> None:
     graph = import_module(nn.Sequential(nn.BatchNorm2d(8), nn.Dropout()), x(8, 4, 4), train=True)
     assert [node.operator.op for node in graph.nodes[1:]] == ["batch_norm2d", "dropout"]
     assert archprof.analyse(graph, counting="fvcore", train=True).flops == 5 * 128
+
+
+def test_a_call_is_not_named_as_a_module_that_holds_others() -> None:
+    part = Calls(lambda m, x: m.fc(x).relu(), fc=nn.Linear(4, 4))
+    module = Calls(lambda m, x: F.linear(m.linear(x), m.weight), linear=part, weight=parameter(4, 4))
+    assert paths_of(module, *x(4)) == ["linear.fc", "linear.relu", "linear_2"]
+
+
+def test_a_frozen_parameter_of_a_module_keeps_its_name() -> None:
+    part = Calls(lambda m, x: x * m.gain, gain=parameter(4)).requires_grad_(False)
+    assert paths_of(nn.Sequential(part), *x(4)) == ["0.gain", "0.multiply"]

@@ -125,3 +125,23 @@ def test_a_module_that_only_runs_another_is_seen_through() -> None:
     module = nn.Linear(3, 2)
     graph = import_module(nn.DataParallel(module), torch.zeros(1, 3))
     assert graph == import_module(module, torch.zeros(1, 3))
+
+
+def test_random_numbers_drawn_for_a_branch_are_given_back() -> None:
+    def run(x: Tensor) -> Tensor:
+        return x + 1 if torch.rand(()) > 2 else x * 2  # its values must be computed
+
+    module = nn.Identity()
+    module.__dict__["forward"] = run
+    before = torch.get_rng_state()
+    assert [node.operator.op for node in import_module(module, torch.zeros(1, 3)).nodes][-1] == "mul"
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_fused_kernels_that_hide_what_they_compute_are_off_meanwhile() -> None:
+    seen = []
+    module = nn.Identity()
+    module.__dict__["forward"] = lambda x: (seen.append(torch.backends.mha.get_fastpath_enabled()), x + 1)[1]
+    import_module(module, torch.zeros(1, 3))
+    assert seen == [False]
+    assert torch.backends.mha.get_fastpath_enabled()
