@@ -1,0 +1,1 @@
+"""Experiments that train networks: many trials, in parallel, resumable to the last bit."""
