@@ -22,7 +22,6 @@ import pytest
 import archprof
 from archprof.analysis import COLUMNS, CONVENTIONS, DTYPES, PASSES, analyse
 from archprof.cli import COMMANDS as REGISTERED
-from archprof.cli import main
 from archprof.report import FORMATS
 from archprof.spec.library import shipped_names, shipped_paths
 
@@ -49,47 +48,6 @@ layers:
 TWO = "name: two\ninput: {left: [3, 8, 8], right: [3, 8, 8]}\nlayers: [{op: add, from: [left, right]}]\n"
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`archprof ARGUMENTS` in this process, in an empty folder: its exit status, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["archprof", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        printed = capsys.readouterr()
-        status = left.value.code
-        return (0 if status is None else int(status)), printed.out, printed.err
-
-    return call
-
-
-@pytest.fixture
-def ok(run: Run) -> Callable[..., str]:
-    """The same for what must succeed: its output."""
-
-    def call(*arguments: str) -> str:
-        status, out, errors = run(*arguments)
-        assert (status, errors) == (0, "")
-        return out
-
-    return call
-
-
-@pytest.fixture
-def refused(run: Run) -> Callable[..., str]:
-    """The same for what must be refused: the message, on standard error alone, and exit status 2."""
-
-    def call(*arguments: str) -> str:
-        status, out, errors = run(*arguments)
-        assert (status, out) == (2, "")
-        assert "Traceback" not in errors
-        return errors
-
-    return call
 
 
 def process(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,6 @@ import pytest
 import archprof
 from archprof.analysis.memory import memory
 from archprof.analysis.summary import summarise
-from archprof.cli import main
 from archprof.operators import base
 from archprof.report import Surface, bubbles
 from archprof.report.summaries import COMPARE_COLUMNS, LIST_COLUMNS, SCHEMA_FILE, render
@@ -31,24 +30,6 @@ from tests.graphs import Unknown
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text())
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `archprof` in an empty folder: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def archprof_run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["archprof", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as left:
-            status = int(left.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return archprof_run
 
 
 def printed(run: Run, *arguments: str) -> str:

@@ -115,15 +115,10 @@ def make_table(
     copies of a repeated layer that have equal figures share one row. Raises UsageError for a fold
     below 1, an unknown column or no column at all.
     """
-    if fold is not None and fold < 1:
-        raise UsageError(f"fold must be at least 1, not {fold}; all shows every node")
     chosen = tuple(map(column, DEFAULT_COLUMNS if columns is None else columns))
     if not chosen:
         raise UsageError("a table needs at least one column")
-    names = {each.node.path: (_folded(each.node.path, fold), 1) for each in analysis.figures}
-    groups = _groups(analysis, names)
-    if repeats:
-        groups = _groups(analysis, _repeats(groups))
+    groups = fold_groups(analysis, fold=fold, repeats=repeats)
     values = [_column_cells(each, groups, analysis) for each in chosen]
 
     def row(path: str, kind: str, place: int, training_only: bool = False) -> Row:
@@ -146,6 +141,17 @@ def make_table(
 
 
 # --- rows
+
+
+def fold_groups(analysis: Analysis, *, fold: int | None, repeats: bool = False) -> list[Group]:
+    """The groups that the rows of a table, or the boxes of a picture, stand for; those of training heads last.
+
+    Folding is `make_table`'s. Raises UsageError for a fold below 1.
+    """
+    if fold is not None and fold < 1:
+        raise UsageError(f"fold must be at least 1, not {fold}; all shows every node")
+    groups = _groups(analysis, {each.node.path: (_folded(each.node.path, fold), 1) for each in analysis.figures})
+    return _groups(analysis, _repeats(groups)) if repeats else groups
 
 
 def _folded(path: str, fold: int | None) -> str:

@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("check", "check"),
     "compare": ("compare", "compare"),
     "diff": ("diff", "diff"),
+    "draw": ("draw", "draw"),
     "build": ("build", "build"),
     "verify": ("verify", "verify"),
     "import": ("import_", "import_module"),
