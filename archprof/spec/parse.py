@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any, NoReturn
 
 from archprof.collector import rare_collections
@@ -146,8 +146,12 @@ class _Parser:
         self.mistakes.append(Mistake(self.file, place.line, place.column, message, code))
         raise SpecError(self.mistakes)
 
-    def refuse(self, tree: Tree, prefix: str, refusal: Refusal) -> None:
-        self.add(tree, refusal.code, f"{prefix}{advised(refusal, tree)}")
+    def refuse(self, tree: Tree, prefix: str, refusal: Refusal, names: _Names | None = None) -> None:
+        """A value that is refused; where it is one of the `names` in scope, that was meant and counts as used."""
+        known = names.known if names is not None else ()
+        if names is not None and isinstance(tree, Scalar) and tree.value in known:
+            names.used.add(str(tree.value))
+        self.add(tree, refusal.code, f"{prefix}{advised(refusal, tree, known)}")
 
     # --- small pieces
 
@@ -212,7 +216,7 @@ class _Parser:
             return None
         return None if tree.value is None else tree.text
 
-    def value(self, tree: Tree | None, kind: Kind, what: str) -> Any:
+    def value(self, tree: Tree | None, kind: Kind, what: str, names: _Names | None = None) -> Any:
         """A literal value of a kind, or None where it is absent or wrong."""
         if tree is None:
             return None
@@ -227,7 +231,7 @@ class _Parser:
             if inside is not None:
                 self.add(tree, "list-in-parentheses", f"{what}: a list is written [{inside}]")
             else:
-                self.refuse(tree, f"{what} ", refusal)
+                self.refuse(tree, f"{what} ", refusal, names)
             return None
 
     def flag(self, tree: Tree | None, what: str) -> bool:
@@ -421,12 +425,17 @@ class _Parser:
         if is_expression(tree):
             self.expressions(tree, names, (), f"{what}: ")
         else:
-            self.value(tree, Integer(minimum), what)
+            self.value(tree, Integer(minimum), what, names)
 
     # --- layers
 
     def operator_fields(
-        self, cls: type[Operator], fields: Mapping[str, Tree], places: Mapping[str, Scalar], label: str
+        self,
+        cls: type[Operator],
+        fields: Mapping[str, Tree],
+        names: _Names,
+        places: Mapping[str, Scalar],
+        label: str,
     ) -> set[str]:
         """Unknown fields of a known operator, and literal values that do not fit it; the fields that were meant."""
         meant: set[str] = set()
@@ -441,7 +450,7 @@ class _Parser:
                 hint = f"did you mean {close}?" if close else has
                 self.add(places[field], "unknown-key", f"{label}: unknown key {field}: {hint}")
             elif is_constant(tree) and not _is_null(tree):
-                self.value(tree, kind, f"{label}: {field}")
+                self.value(tree, kind, f"{label}: {field}", names)
         return meant
 
     def companion(self, tree: Tree, names: _Names, extra: Collection[str], what: str) -> None:
@@ -474,7 +483,7 @@ class _Parser:
         cls = self.operator_name(op, f"{what}: ")
         if cls is not None:
             places = {key.text: key for key, _ in tree.entries}
-            self.operator_fields(cls, fields, places, what)
+            self.operator_fields(cls, fields, names, places, what)
 
     def operator_name(self, tree: Tree, prefix: str) -> type[Operator] | None:
         if not (isinstance(tree, Scalar) and isinstance(tree.value, str)):
@@ -503,7 +512,7 @@ class _Parser:
                 if field in fields:
                     self.companion(fields[field], names, ("in_channels",), f"{what}: {field}")
             if cls is not None:
-                self.operator_fields(cls, own, places, what)
+                self.operator_fields(cls, own, names, places, what)
 
     def layers(
         self, tree: Tree | None, names: _Names, entering: Collection[str], where: str, place: Any
@@ -600,7 +609,7 @@ class _Parser:
                 if key not in allowed:
                     self.unknown_block_key(places[key], kind.text, allowed, label)
             if not is_expression(kind):
-                self.block_use(kind, entries.get("with"), places, label)
+                self.block_use(kind, entries.get("with"), names, places, label)
             if "with" in entries:
                 self.expressions(entries["with"], names, extra, f"{label}: with: ")
         else:
@@ -618,7 +627,7 @@ class _Parser:
                 if field not in ("norm", "activation"):
                     self.expressions(value, names, extra, f"{label}: {field}: ")
             if not is_expression(kind):
-                self.operator_use(kind, tree, fields, places, label)
+                self.operator_use(kind, tree, fields, names, places, label)
         made = Layer(
             name=name,
             op=kind if op is not None else None,
@@ -790,7 +799,9 @@ class _Parser:
         else:
             self.unknown_key(key, allowed, label)
 
-    def block_use(self, kind: Scalar, arguments: Tree | None, places: Mapping[str, Scalar], label: str) -> None:
+    def block_use(
+        self, kind: Scalar, arguments: Tree | None, names: _Names, places: Mapping[str, Scalar], label: str
+    ) -> None:
         block = kind.text
         if block not in self.block_names:
             close = nearest(block, self.block_names)
@@ -823,7 +834,7 @@ class _Parser:
                     try:
                         check_argument(parameter, plain(value))
                     except Refusal as refusal:
-                        self.refuse(value, f"{label}: {key.text} ", refusal)
+                        self.refuse(value, f"{label}: {key.text} ", refusal, names)
         missing = [name for name, parameter in parameters.items() if parameter.required and name not in given]
         if len(missing) > unknown:  # a misnamed one is not missing too
             self.add(
@@ -833,7 +844,13 @@ class _Parser:
             )
 
     def operator_use(
-        self, kind: Scalar, tree: TreeMapping, fields: Mapping[str, Tree], places: Mapping[str, Scalar], label: str
+        self,
+        kind: Scalar,
+        tree: TreeMapping,
+        fields: Mapping[str, Tree],
+        names: _Names,
+        places: Mapping[str, Scalar],
+        label: str,
     ) -> None:
         if not _is_operator(kind.text) and kind.text in self.block_names:
             self.add(
@@ -844,7 +861,7 @@ class _Parser:
         if cls is None:
             return
         own = {field: value for field, value in fields.items() if field not in ("norm", "activation")}
-        meant = self.operator_fields(cls, own, places, label)
+        meant = self.operator_fields(cls, own, names, places, label)
         given = {**self.defaults.get(kind.text, {}), **own}
         missing = [
             field
@@ -1088,8 +1105,10 @@ def _same(value: Any, choice: Any) -> bool:
     return bool(value == choice) and (type(value) is type(choice) or (type(value) is int and type(choice) is float))
 
 
-def advised(refusal: Refusal, tree: Tree | None) -> str:
-    """A refusal's message, and for what an expression made of the wrong number how to write it."""
+def advised(refusal: Refusal, tree: Tree | None, names: Container[str] = ()) -> str:
+    """A refusal's message, and how to write a name among those in scope, or what made the wrong number."""
+    if isinstance(tree, Scalar) and isinstance(tree.value, str) and tree.value in names and not is_expression(tree):
+        return f"{refusal.message}: write ={tree.value}"
     if refusal.code != "not-an-integer" or not isinstance(tree, Scalar):
         return refusal.message
     if not is_expression(tree):
