@@ -1,81 +1,70 @@
-"""A profile as a trace that chrome://tracing and Perfetto open (the Trace Event Format, complete events).
+"""A profiled pass as a trace that chrome://tracing and Perfetto open (the Trace Event Format, complete events).
 
-The layers' median times stand one after another: forward in order of execution, then backward in reverse. There is a
-process for each pass and in it a track for each fold depth, so that what lies inside a block lies below it.
+There is a process for each direction and in it a track for each fold depth, so that what lies inside a block lies
+below it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from archprof.profiling.records import Layer
 
-PASSES = ("forward", "backward")
+if TYPE_CHECKING:
+    from archprof.profiling.layers import Span  # its module needs torch
+
 MICROSECONDS = 1e6  # the format's unit
 
 
-class Span(NamedTuple):
-    """One layer's time in one pass; microseconds from the start."""
+def trace(network: str, forward: Sequence[Span], backward: Sequence[Span], layers: Iterable[Layer]) -> str:
+    """The trace as JSON, ending with a newline: the backward pass after the forward one.
 
-    layer: Layer
-    start: float
-    end: float
-
-
-def trace(network: str, layers: Sequence[Layer]) -> str:
-    """The trace as JSON, ending with a newline. FLOPs and bytes of an event are those of all layers in it."""
+    `layers` give an event its operations and bytes: those of the different layers in it.
+    """
+    by_path = {layer.path: layer for layer in layers}
     events: list[dict[str, Any]] = []
-    now = 0.0
-    for process, name in enumerate(PASSES, 1):
-        spans = list(_spans(layers if name == "forward" else layers[::-1], name, now))
+    offset = 0.0  # seconds
+    for process, (direction, spans) in enumerate((("forward", forward), ("backward", backward)), 1):
         if not spans:
             continue
-        now = spans[-1].end
-        events.append(_name("process_name", process, 0, f"{network}: {name}"))
-        deepest = max(span.layer.path.count(".") + 1 for span in spans)
-        for depth in range(1, deepest + 1):
+        events.append(_name("process_name", process, 0, f"{network}: {direction}"))
+        offset -= spans[0].start
+        for depth in range(1, max(span.path.count(".") for span in spans) + 2):
             events.append(_name("thread_name", process, depth, f"depth {depth}"))
-            events += _events(spans, process, depth, name)
+            events += _events(spans, by_path, direction, process, depth, offset)
+        offset += spans[-1].end
     return msgspec.json.encode({"traceEvents": events, "displayTimeUnit": "ms"}).decode() + "\n"
 
 
-def _spans(layers: Iterable[Layer], name: str, start: float) -> Iterator[Span]:
-    for layer in layers:
-        seconds = layer.forward if name == "forward" else layer.backward
-        if seconds is None:
-            continue
-        end = start + seconds * MICROSECONDS
-        yield Span(layer, start, end)
-        start = end
-
-
-def _events(spans: Sequence[Span], process: int, depth: int, name: str) -> Iterator[dict[str, Any]]:
+def _events(
+    spans: Sequence[Span], layers: Mapping[str, Layer], direction: str, process: int, depth: int, offset: float
+) -> Iterator[dict[str, Any]]:
     """The events of one track: neighbours that share a path cut off at this depth are one."""
-    for path, members in itertools.groupby(spans, key=lambda span: ".".join(span.layer.path.split(".")[:depth])):
+    for path, members in itertools.groupby(spans, key=lambda span: ".".join(span.path.split(".")[:depth])):
         inside = list(members)
-        if len(inside) == 1 and inside[0].layer.path.count(".") + 1 < depth:
+        if path.count(".") + 1 < depth:
             continue  # it ends higher up
+        found = [layers.get(name) for name in dict.fromkeys(span.path for span in inside)]
+        forward = direction == "forward"
         arguments: dict[str, Any] = {
-            "operations": _sum(
-                span.layer.operations if name == "forward" else span.layer.operations_backward for span in inside
-            ),
-            "bytes": _sum(span.layer.bytes if name == "forward" else span.layer.bytes_backward for span in inside),
+            "operator": found[0].operator if found[0] is not None and found[0].path == path else None,
+            "operations": _sum(each and (each.operations if forward else each.operations_backward) for each in found),
+            "bytes": _sum(each and (each.bytes if forward else each.bytes_backward) for each in found),
         }
-        if len(inside) == 1 and inside[0].layer.path == path:
-            arguments["operator"] = inside[0].layer.operator
-        start, end = inside[0].start, inside[-1].end
+        start = round((inside[0].start + offset) * MICROSECONDS, 3)
+        end = round((inside[-1].end + offset) * MICROSECONDS, 3)
         yield {
             "name": path,
-            "cat": name,
+            "cat": direction,
             "ph": "X",
             "pid": process,
             "tid": depth,
-            "ts": round(start, 3),
-            "dur": round(round(end, 3) - round(start, 3), 3),  # so that neighbours and children never overlap
+            "ts": start,
+            "dur": round(end - start, 3),
             "args": {key: value for key, value in arguments.items() if value is not None},
         }
 
