@@ -49,11 +49,10 @@ def _events(
         if path.count(".") + 1 < depth:
             continue  # it ends higher up
         found = [layers.get(name) for name in dict.fromkeys(span.path for span in inside)]
-        forward = direction == "forward"
         arguments: dict[str, Any] = {
             "operator": found[0].operator if found[0] is not None and found[0].path == path else None,
-            "operations": _sum(each and (each.operations if forward else each.operations_backward) for each in found),
-            "bytes": _sum(each and (each.bytes if forward else each.bytes_backward) for each in found),
+            "operations": _sum(found, "operations" if direction == "forward" else "operations_backward"),
+            "bytes": _sum(found, "bytes" if direction == "forward" else "bytes_backward"),
         }
         start = round((inside[0].start + offset) * MICROSECONDS, 3)
         end = round((inside[-1].end + offset) * MICROSECONDS, 3)
@@ -69,9 +68,9 @@ def _events(
         }
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
-    """All together; None where one is not known."""
-    known = list(counts)
+def _sum(layers: Iterable[Layer | None], quantity: str) -> int | None:
+    """A quantity of all layers together; None where one is not known."""
+    known: list[int | None] = [None if layer is None else getattr(layer, quantity) for layer in layers]
     return None if any(count is None for count in known) else sum(count or 0 for count in known)
 
 
