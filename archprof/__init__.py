@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archprof.analysis import Analysis, analyse
     from archprof.building import build
     from archprof.graph import Graph, Node, Value
+    from archprof.profiling.runner import profile
     from archprof.shape import Shape
     from archprof.spec.errors import Mistake, SpecError
 
@@ -35,6 +36,7 @@ __all__ = [
     "analyse",
     "build",
     "load",
+    "profile",
 ]
 
 _HOMES = {
@@ -47,6 +49,7 @@ _HOMES = {
     "Value": "archprof.graph",
     "analyse": "archprof.analysis",
     "build": "archprof.building",
+    "profile": "archprof.profiling.runner",
 }  # imported when first asked for
 
 
@@ -69,7 +72,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'archprof' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        home = importlib.import_module(_HOMES[name])
+    except ModuleNotFoundError:
+        from archprof.extras import require
+
+        require(name, "torch", "torch")
+        raise
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -83,6 +83,10 @@ def needed() -> dict[str, metadata.Distribution]:
         ("specs/published", "*.yaml", "archprof/specs/published"),
         ("archprof/explanations", "*.md", "archprof/explanations"),
         ("archprof/report", "**/*.schema.json", "archprof/report"),
+        ("archprof/report/page/assets", "**/*.*", "archprof/report/page/assets"),
+        ("archprof/experiments/recipes", "*.yaml", "archprof/experiments/recipes"),
+        ("archprof/profiling/published", "*.json", "archprof/profiling/published"),
+        ("archprof/suites", "*.yaml", "archprof/suites"),
         ("archprof", "py.typed", "archprof"),
         ("archprof", "**/*.py", "archprof"),
         ("archprof/spec", "*.py", "archprof/spec"),
@@ -99,7 +103,7 @@ def test_the_wheel_has_nothing_else(names):
     assert {name.partition("/")[0] for name in names} == {"archprof", info}
     assert f"{info}/licenses/LICENSE" in names
     suffixes = {Path(name).suffix for name in names if name.startswith("archprof/")}
-    assert suffixes == {".py", ".yaml", ".md", ".json", ".typed"}
+    assert suffixes == {".py", ".yaml", ".md", ".json", ".typed", ".css", ".j2", ".js", ".txt"}
 
 
 # --- what it says of itself

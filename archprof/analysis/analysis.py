@@ -14,7 +14,7 @@ from archprof.collector import rare_collections
 from archprof.cost import Cost
 from archprof.errors import UsageError
 from archprof.graph import Graph, Node
-from archprof.operators.base import Inputs, Operator, ParameterShapes, hint, listed
+from archprof.operators.base import Inputs, Needed, Operator, ParameterShapes, hint, listed
 from archprof.shape import Shape
 
 DTYPES: Mapping[str, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes an element
@@ -26,6 +26,9 @@ _INDEX_BYTES = {"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool
 def element_bytes(shape: Shape, dtype: str) -> int:
     """Bytes of one element of a tensor, in a network of a floating-point dtype."""
     return DTYPES[dtype] if shape.dtype == "float" else _INDEX_BYTES[shape.dtype]
+
+
+ONE_INPUT: tuple[Needed, Needed] = ((False,), (True,))  # whether the input of a node that has one needs a gradient
 
 
 class NodeFigures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -118,7 +121,8 @@ def analyse(
 
     `counting` None takes the convention that the graph's source prints. With `train` the training graph
     is counted: its extra heads, and operators as they compute in training. `passes` is forward, backward
-    or both; a backward pass needs no input gradient where nothing before the node has a parameter.
+    or both; a backward pass needs no gradient of an input where nothing before it has a parameter, and does not come
+    to what reaches no output.
     Parameters that several nodes share count once, at the first of them.
 
     Raises UsageError for a batch below 1 or an unknown convention, dtype or pass.
@@ -137,23 +141,28 @@ def analyse(
     trained = [False] * len(nodes)  # whether a parameter is at or before the node: its output has a gradient
     owners: dict[str, str] = {}  # path -> the path whose parameters it uses
     counted: set[str] = set()  # owners whose parameters are counted
+    reached = _reached(graph, train) if passes != "forward" else None
     figures = []
+    needed: Needed
     for index, node in enumerate(nodes):
         operator, inputs = node.operator, node.inputs
         if len(inputs) == 1:  # most are so
             source = inputs[0].node
-            trained_before, depth = trained[source], depths[source]
+            needed, depth = ONE_INPUT[trained[source]], depths[source]
         elif inputs:
-            trained_before = any(trained[value.node] for value in inputs)
+            needed = tuple([trained[value.node] for value in inputs])
             depth = max(depths[value.node] for value in inputs)
         elif node.is_input:
             continue
         else:
-            trained_before, depth = False, 0
-        call = calls.of(operator, node.input_shapes, node.output_shapes, trained_before)
+            needed, depth = (), 0
+        if operator.detached:
+            needed = (False,) * len(inputs)
+        arrives = reached is None or reached[index]
+        call = calls.of(operator, node.input_shapes, node.output_shapes, needed if arrives else None)
         depth += operator.depth
         depths[index] = depth
-        trained[index] = trained_before or (call.params > 0 and not node.operator.frozen)
+        trained[index] = True in needed or (call.params > 0 and not node.operator.frozen)
         if node.training_only and not train:
             continue
         shares = node.shares
@@ -196,6 +205,20 @@ def analyse(
     )
 
 
+def _reached(graph: Graph, train: bool) -> list[bool]:
+    """By node, whether a gradient comes to it: from the outputs, and from the training outputs if `train`."""
+    outputs = (*graph.outputs.values(), *(graph.training_outputs.values() if train else ()))
+    reached = [not outputs] * len(graph.nodes)
+    for output in outputs:
+        reached[output.node] = True
+    for index in range(len(graph.nodes) - 1, -1, -1):
+        node = graph.nodes[index]
+        if reached[index] and not node.operator.detached:
+            for value in node.inputs:
+                reached[value.node] = True
+    return reached
+
+
 class _Call(msgspec.Struct, frozen=True):
     """The figures of an operator on given shapes, whatever node calls it."""
 
@@ -221,21 +244,24 @@ class _Calls:
         self.dtype = dtype
         self.float_bytes = DTYPES[dtype]
         self.passes = passes
-        self.seen: dict[tuple[int, int, bool], _Call] = {}  # nodes that are alike share objects, which spares hashing
-        self.known: dict[tuple[Operator, Inputs, bool], _Call] = {}  # the outputs follow from these
+        self.seen: dict[
+            tuple[int, int, Needed | None], _Call
+        ] = {}  # nodes that are alike share objects, which spares hashing
+        self.known: dict[tuple[Operator, Inputs, Needed | None], _Call] = {}  # the outputs follow from these
 
-    def of(self, operator: Operator, inputs: Inputs, outputs: Inputs, input_gradient: bool) -> _Call:
-        identity = (id(operator), id(inputs), input_gradient)
+    def of(self, operator: Operator, inputs: Inputs, outputs: Inputs, needed: Needed | None) -> _Call:
+        """`needed` None: no gradient comes to it."""
+        identity = (id(operator), id(inputs), needed)
         call = self.seen.get(identity)
         if call is None:
-            key = (operator, inputs, input_gradient)
+            key = (operator, inputs, needed)
             call = self.known.get(key)
             if call is None:
-                call = self.known[key] = self.work_out(operator, inputs, outputs, input_gradient)
+                call = self.known[key] = self.work_out(operator, inputs, outputs, needed)
             self.seen[identity] = call
         return call
 
-    def work_out(self, operator: Operator, inputs: Inputs, outputs: Inputs, input_gradient: bool) -> _Call:
+    def work_out(self, operator: Operator, inputs: Inputs, outputs: Inputs, needed: Needed | None) -> _Call:
         params = elements(operator.parameters(inputs))
         buffers = elements(operator.buffers(inputs))
         forward = operator.cost(inputs, outputs, self.train)
@@ -248,12 +274,12 @@ class _Calls:
             read += arriving + weights + buffers * self.float_bytes
             written += leaving
         weight_gradient = params > 0 and not operator.frozen
-        if self.passes != "forward" and (input_gradient or weight_gradient):
-            backward = operator.backward_cost(inputs, outputs, input_gradient, weight_gradient)
+        if self.passes != "forward" and needed is not None and (any(needed) or weight_gradient):
+            backward = operator.backward_cost(inputs, outputs, needed, weight_gradient)
             cost = None if cost is None or backward is None else cost + backward
             # the gradient that comes in, the inputs kept from the forward pass, and the weights again
-            read += leaving + arriving + (weights if input_gradient else 0)
-            written += (arriving if input_gradient else 0) + weights
+            read += leaving + arriving + (weights if any(needed) else 0)
+            written += self.bytes_of(tuple(shape for shape, each in zip(inputs, needed, strict=True) if each)) + weights
         if cost is not None:
             cost = cost * self.batch
         return _Call(

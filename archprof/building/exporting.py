@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -24,13 +25,20 @@ def exported_program(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> byte
     return stream.getvalue()
 
 
+def require_onnx() -> None:
+    """Raise UsageError where what writes ONNX files is missing: onnx, onnxscript, torch 2.5 or newer."""
+    for package in ("onnx", "onnxscript"):
+        require("--onnx", package, "onnx")
+    if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < (2, 5):  # the first with dynamo=True
+        raise UsageError(f"--onnx needs torch 2.5 or newer, and this is {torch.__version__}")
+
+
 def onnx_model(module: fx.GraphModule, inputs: tuple[Tensor, ...], outputs: Sequence[str]) -> bytes:
     """An ONNX file whose outputs have these names, checked with ONNX's own checker. The batch is that of `inputs`.
 
-    Raises UsageError without the packages onnx and onnxscript, and where the network cannot be written.
+    Raises UsageError for all that `require_onnx` does, and where the network cannot be written.
     """
-    require("--onnx", "onnx", "onnx")
-    require("--onnx", "onnxscript", "onnx")
+    require_onnx()
     import onnx
 
     with _quiet("torch.onnx"):

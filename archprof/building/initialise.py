@@ -27,6 +27,16 @@ def kaiming_normal(layers: Layers) -> None:
         _fill_bias(module, 0.0)
 
 
+def resnet(layers: Layers) -> None:
+    """N(0, 2 / fan_out) for weights of convolutions, torch's defaults for linear layers (torchvision's ResNets).
+
+    With N(0, 2 / fan_out) there too, gradients of a last layer of few classes are several times larger at the start.
+    """
+    from torch import nn
+
+    kaiming_normal([module for module in layers if isinstance(module, nn.modules.conv._ConvNd)])
+
+
 def xavier_uniform(layers: Layers) -> None:
     """U(-a, a), a = sqrt(6 / (fan_in + fan_out)), for weights, zero biases (Glorot & Bengio 2010)."""
     from torch import nn
@@ -60,6 +70,7 @@ def empty(layers: Layers) -> None:
 INITIALISATIONS: Mapping[str, Callable[[Layers], None]] = {
     "torch": torch_defaults,
     "kaiming_normal": kaiming_normal,
+    "resnet": resnet,
     "alexnet": alexnet,
     "xavier_uniform": xavier_uniform,
     "empty": empty,

@@ -10,14 +10,22 @@ import typer
 
 from archprof.errors import ArchprofError
 
-# name -> the function of its module in this package; imported when it is asked for
+# name -> the function of its module in this package, or a typer application; imported when it is asked for
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "table": ("table", "table"),
     "check": ("check", "check"),
     "compare": ("compare", "compare"),
     "diff": ("diff", "diff"),
     "draw": ("draw", "draw"),
+    "report": ("report", "report"),
     "build": ("build", "build"),
+    "depth": ("depth", "depth"),
+    "profile": ("profile", "profile"),
+    "bench": ("bench", "bench"),
+    "device": ("device", "device"),
+    "predict": ("predict", "predict"),
+    "results": ("results", "results"),
+    "trend": ("trend", "trend"),
     "verify": ("verify", "verify"),
     "import": ("import_", "import_module"),
     "list": ("list_", "list_specs"),
@@ -43,7 +51,11 @@ def application(wanted: str | None = None) -> typer.Typer:
     app.callback()(options)
     for name, (module, function) in COMMANDS.items():
         if name == wanted or wanted not in COMMANDS:
-            app.command(name)(getattr(importlib.import_module(f"archprof.cli.{module}"), function))
+            found = getattr(importlib.import_module(f"archprof.cli.{module}"), function)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name)(found)
     return app
 
 

@@ -16,6 +16,7 @@ from archprof.cli.common import (
     SpecArgument,
     expansion,
     graph_of,
+    is_imported,
     put_out,
 )
 from archprof.errors import UsageError
@@ -55,6 +56,11 @@ def build(
     Files have the weights that --init and --seed give, and the batch of --batch.
     """
     require("build", "torch", "torch")
+    if is_imported(spec):
+        raise UsageError(
+            f"{spec} is a network already, which build does not make anew: archprof import writes it as a spec, which "
+            "build takes"
+        )
     document, variant = find_spec(spec)
     graph = graph_of(expansion(document, variant, set_, input_, max_nodes))
     if code:
@@ -65,8 +71,9 @@ def build(
         put_out(source(graph, train=train), output)
         return
     if onnx is not None:
-        for package in ("onnx", "onnxscript"):  # before anything takes time
-            require("--onnx", package, "onnx")
+        from archprof.building.exporting import require_onnx
+
+        require_onnx()  # before anything takes time
     from archprof.building import build as build_module
     from archprof.building.device import float_dtype, require_forward, usable_device
     from archprof.building.running import example_inputs, run
@@ -90,7 +97,7 @@ def build(
     ]
     if save is not None or onnx is not None:
         from archprof.building.exporting import exported_program, onnx_model
-        from archprof.report.output import write_bytes
+        from archprof.files import write_bytes
 
         if save is not None:
             write_bytes(exported_program(module, inputs), save)

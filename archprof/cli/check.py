@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,6 +10,7 @@ from archprof.cli.common import (
     InputOption,
     OutputOption,
     SetOption,
+    append_step_summary,
     is_imported,
     one_of,
     put_out,
@@ -20,9 +20,6 @@ from archprof.cli.common import (
 )
 from archprof.errors import UsageError
 from archprof.spec.errors import SpecError
-
-if TYPE_CHECKING:
-    from archprof.analysis.check import Report
 
 
 def check(
@@ -65,22 +62,10 @@ def check(
     text = render(report, format_, surface(output))
     put_out(text, output)
     if format_ == "github":
-        _append_step_summary(report)
+        from archprof.report.checks.github import step_summary
+
+        append_step_summary(step_summary(report))
     if report.mistakes:
         raise SpecError(report.mistakes)
     if report.count(FAILED):
         raise typer.Exit(1)
-
-
-def _append_step_summary(report: Report) -> None:
-    """Add to the page of a GitHub Actions job, where there is one."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path:
-        return
-    from archprof.report.checks.github import step_summary
-
-    try:
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write(step_summary(report))
-    except OSError as error:
-        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {path}: {error.strerror}") from None

@@ -139,11 +139,9 @@ def find_network(
     module is traced in training mode. A graph stops at the mistakes of its spec. Raises ArchprofError.
     """
     if is_imported(name):
-        from archprof.importer.locate import import_file, import_reference
+        from archprof.importer.locate import import_network
 
-        if is_onnx(name):
-            return Network(import_file(name, inputs or (), settings(given)))
-        return Network(import_reference(name, inputs or (), settings(given), train=train))
+        return Network(import_network(name, inputs or (), settings(given), train=train))
     document, variant = find_spec(name)
     made = expansion(document, variant, given, inputs, max_nodes)
     return Network(made.graph, document, variant, made.mistakes)
@@ -216,6 +214,18 @@ def put_out(text: str, output: str | None = None) -> None:
         if isinstance(error, BrokenPipeError):  # the reader (head, less) left
             raise typer.Exit(141) from None
         raise UsageError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def append_step_summary(text: str) -> None:
+    """Add Markdown to the page of a GitHub Actions job, where there is one. Raises UsageError."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {path}: {error.strerror}") from None
 
 
 def one_of(given: str, known: Collection[str], what: str) -> None:

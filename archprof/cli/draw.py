@@ -50,9 +50,9 @@ def draw(
     max_nodes: MaxNodesOption = MAX_NODES,
 ) -> None:
     """Draw a network: boxes folded like the table's rows, coloured by a count."""
+    from archprof.files import write_bytes
     from archprof.report.drawing import draw as draw_diagram
     from archprof.report.drawing import make_diagram
-    from archprof.report.output import write_bytes
 
     kind = "mmd" if output is None else output.rpartition(".")[2].lower()
     if kind not in FORMATS:

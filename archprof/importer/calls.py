@@ -22,6 +22,23 @@ def call_name(call: fx.Node) -> str:
     return str(getattr(target, "__name__", target))
 
 
+_INLINED = ("wrap_with_set_grad_enabled", "wrap_with_autocast")  # a stretch of calls under another mode
+
+
+def is_inlined(call: fx.Node) -> bool:
+    """Whether a node runs a stretch of calls, a graph of its own, under another mode of autograd or autocast."""
+    return call.op == "call_function" and call_name(call) in _INLINED
+
+
+def stretch_of(call: fx.Node) -> tuple[fx.Graph, int]:
+    """The graph that such a node runs, and where that stands among its arguments: what it is given comes behind."""
+    at = next(place for place, each in enumerate(call.args) if isinstance(each, fx.Node) and each.op == "get_attr")
+    held: Any = call.args[at]
+    owner: Any = call.graph.owning_module
+    graph: fx.Graph = owner.get_submodule(held.target).graph
+    return graph, at
+
+
 def is_mutable(call: fx.Node) -> bool:
     target = call.target
     return isinstance(target, torch._ops.OpOverload) and bool(target._schema.is_mutable)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -18,7 +19,17 @@ from archprof.cost import Cost
 from archprof.errors import Refusal
 from archprof.graph import Graph, Input, Node, Value
 from archprof.importer import costs
-from archprof.importer.calls import arguments_of, call_name, dtype_name, is_mutable, nodes_of, tensor_of, tensors_of
+from archprof.importer.calls import (
+    arguments_of,
+    call_name,
+    dtype_name,
+    is_inlined,
+    is_mutable,
+    nodes_of,
+    stretch_of,
+    tensor_of,
+    tensors_of,
+)
 from archprof.importer.operators import Tensors, Traced, Variant, unknown
 from archprof.importer.products import product_cost
 from archprof.operators import attention, normalization
@@ -98,7 +109,6 @@ def converts(*names: str) -> Callable[[Converter], Converter]:
 _CUTS = frozenset(
     ("select", "slice", "unbind", "split", "split_with_sizes", "chunk", "unsafe_chunk", "tensor_split", "narrow")
 )
-_INLINED = ("wrap_with_set_grad_enabled", "wrap_with_autocast")  # a stretch of calls under another mode
 
 
 class Conversion:
@@ -108,8 +118,10 @@ class Conversion:
         self.module = module
         self.batch = batch
         self.drafts: list[Draft] = []
+        self.grad = True  # whether autograd is on where the walk is
         self.trained: list[bool] = []  # by draft: whether a parameter is at or before it
         self.held: dict[fx.Node, Held] = {}
+        self.places: dict[fx.Node, int] = {}  # the draft of each call that is in one
         self.order: dict[fx.Node, int] = {}  # of the calls of each graph
         self.owners: dict[str, int] = {}  # parameters and buffers by name: the draft that counts them
         self.standing: dict[str, Value] = {}  # parameters and buffers that are nodes
@@ -209,11 +221,16 @@ class Conversion:
             assert call is not None
             label = self.label(call)[0]
         index = len(self.drafts)
+        if not self.grad:
+            operator = self.without_grad(operator, given)
         self.drafts.append(
             Draft(label, name or operator.op, operator, tuple(inputs), given, outputs, shares, is_tensor)
         )
+        if call is not None:
+            self.places[call] = index
         before = any(self.trained[value.node] for value in inputs)
-        self.trained.append(before or (not operator.frozen and bool(operator.parameters(given))))
+        own = not operator.frozen and bool(operator.parameters(given))
+        self.trained.append(not operator.detached and (before or own))
         if call is not None and stands:
             self.held[call] = (
                 tuple(Value(index, number) for number in range(len(outputs)))
@@ -221,6 +238,16 @@ class Conversion:
                 else Value(index)
             )
         return index
+
+    def without_grad(self, operator: Operator, inputs: tuple[Shape, ...]) -> Operator:
+        """An operator under torch.no_grad."""
+        if isinstance(operator, (Traced, Variant)):
+            return msgspec.structs.replace(operator, frozen=True, detached=True)
+        owned = tuple(operator.parameters(inputs).items())
+        kept = tuple(operator.buffers(inputs).items())
+        return Variant(
+            name=operator.op, inner=operator, taken=len(inputs), owned=owned, kept=kept, frozen=True, detached=True
+        )
 
     def value(self, argument: Any) -> Value:
         """What stands for a tensor argument; a parameter, buffer or constant gets its node now."""
@@ -353,8 +380,15 @@ class Conversion:
         owners = [self.owners.get(weight.name) for weight in known.values()]
         named = {weight.name for weight in known.values()}
         inputs = (value, *more)
-        frozen = bool(known) and not any(self.gets_gradient(weight) for weight in known.values())
-        if exact and ((all(each is None for each in owners) and len(named) == len(known)) or None not in owners):
+        trained = [self.gets_gradient(weight) for weight in known.values() if weight.is_parameter]
+        frozen = bool(trained) and not any(trained)
+        matrices = [self.gets_gradient(weight) for weight in known.values() if len(weight.shape) > 1]
+        fixed = not frozen and bool(matrices) and not any(matrices)
+        if (
+            exact
+            and not fixed
+            and ((all(each is None for each in owners) and len(named) == len(known)) or None not in owners)
+        ):
             shares = owners[0] if owners else None
             if frozen and expected:
                 operator = Variant(
@@ -363,7 +397,6 @@ class Conversion:
                     taken=len(shapes),
                     owned=tuple(expected.items()),
                     frozen=True,
-                    input_trained=self.trained[value.node],
                 )
             index = self.put(call, operator, inputs, input_shapes=shapes, outputs=outputs, shares=shares)
             for name in named:
@@ -378,8 +411,8 @@ class Conversion:
                 taken=len(shapes),
                 owned=owned,
                 frozen=frozen,
+                fixed=fixed,
                 weights_given=bool(computed) or (not frozen and any(each is not None for each in owners)),
-                input_trained=self.trained[value.node],
             ),
             (*inputs, *beside, *computed),
             input_shapes=shapes,
@@ -401,11 +434,17 @@ class Conversion:
         more: Sequence[Value] = (),
         weight_layers: int = 1,
         sees: str | None = NOTHING,
+        products: tuple[int, ...] | None = None,
+        inside: int = 0,
     ) -> bool:
         """A node for a layer that the language lacks, with its parameters."""
         values = (self.value(x), *more)
         owned, kept, computed, names = self.claim({key: each for key, each in weights.items() if each is not None})
         outputs = self.shapes(call) if outputs is None else outputs
+        known = [weight for each in weights.values() if (weight := self.weight(each)) is not None]
+        elsewhere = any(weight.name not in names and self.gets_gradient(weight) for weight in known)
+        if products is None:
+            products = (0 if cost is None else cost.multiply_adds,)
         made = Traced(
             name=name,
             outputs=outputs,
@@ -414,7 +453,10 @@ class Conversion:
             kept=kept,
             weight_layers=weight_layers,
             sees=sees,
-            frozen=not any(self.gets_gradient(weight) for each in weights.values() if (weight := self.weight(each))),
+            frozen=not any(map(self.gets_gradient, known)),
+            products=products,
+            inside=inside,
+            weights_given=bool(computed) or elsewhere,
         )
         index = self.put(call, made, (*values, *computed), outputs=outputs)
         for each in names:
@@ -469,7 +511,7 @@ class Conversion:
         if name == "getitem":
             self.item(call)
             return
-        if name in _INLINED:
+        if is_inlined(call):
             self.inline(call)
             return
         if not tensors_of(call.meta.get("val")):
@@ -500,16 +542,17 @@ class Conversion:
         self.held[call] = held[place] if isinstance(held, tuple) and not isinstance(held, Value) else held
 
     def inline(self, call: fx.Node) -> None:
-        at = next(place for place, each in enumerate(call.args) if isinstance(each, fx.Node) and each.op == "get_attr")
-        stretch: Any = call.args[at]
-        owner: Any = call.graph.owning_module
-        graph: Any = owner.get_submodule(stretch.target).graph
+        graph, at = stretch_of(call)
         inner = [node for node in graph.nodes if node.op == "placeholder"]
         given = {
             node: self.held.get(argument) if isinstance(argument, fx.Node) else None
             for node, argument in zip(inner, call.args[at + 1 :], strict=True)
         }
+        before = self.grad
+        if call.args and isinstance(call.args[0], bool):  # torch.no_grad or enable_grad, and not autocast
+            self.grad = call.args[0]
         results = self.run(graph, given)
+        self.grad = before
         self.held[call] = tuple(self.held.get(each) if isinstance(each, fx.Node) else None for each in results)
 
     def is_bookkeeping(self, call: fx.Node) -> bool:
@@ -583,8 +626,15 @@ class Conversion:
             if parameter_name not in self.owners:
                 folder, _, leaf = parameter_name.rpartition(".")
                 unused = Traced(name="unused", outputs=(), owned=((leaf, tuple(tensor.shape)),), sees=NOTHING)
-                self.put(None, unused, (), outputs=(), label=folder, name=leaf, is_tensor=True)
+                self.owners[parameter_name] = self.put(
+                    None, unused, (), outputs=(), label=folder, name=leaf, is_tensor=True
+                )
         paths = _paths(self.drafts)
+        for call, place in self.places.items():
+            call.meta["path"] = paths[place]
+        for argument, held in self.held.items():
+            if isinstance(held, Weight) and argument.op == "placeholder" and held.name in self.owners:
+                argument.meta["path"] = paths[self.owners[held.name]]
         nodes = tuple(
             Node(
                 path=path,
@@ -614,7 +664,7 @@ class Conversion:
         for (*_, path), calls in members.items():
             made = self.whole_module(path, calls)
             if made is not None:
-                found.update(dict.fromkeys(calls, _nothing))
+                found.update(dict.fromkeys(calls, partial(self.join, calls[0])))
                 found[calls[0]] = made
         return found
 
@@ -671,10 +721,11 @@ class Conversion:
             for field, name in fields.items()
         }
         self.layer(end, operator, inputs[0], weights, outputs=self.shapes(end), more=values[1:])
+        self.places[call] = self.places[end]
 
-
-def _nothing(call: fx.Node) -> None:
-    """For the calls of a module that one operator stands for, but the first."""
+    def join(self, first: fx.Node, call: fx.Node) -> None:
+        """A call that belongs to the operator which stands for its module since the module's first call."""
+        self.places[call] = self.places[first]
 
 
 def _paths(drafts: Sequence[Draft]) -> list[str]:

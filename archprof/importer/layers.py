@@ -266,7 +266,6 @@ def recurrent(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     steps, samples = (size // walk.batch if size % walk.batch == 0 else size for size in (steps, samples))
     shape = Shape((steps, int(tensor_of(x).shape[2])), samples)
     more = [walk.value(each) for each in states if not isinstance(walk.held.get(each), Lazy)]
-    names = [f"weight_ih_l{i}" for i in range(len(params))]
     if name in ("lstm", "gru"):
         cls = Lstm if name == "lstm" else Gru
         operator = cls(hidden_size=hidden, num_layers=layers, bidirectional=both, bias=given["has_biases"])
@@ -275,13 +274,28 @@ def recurrent(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
             weights = dict(zip(expected, params, strict=True))
             plain = walk.place_of(x).axis == 1 - steps_at and not (given["train"] and given["dropout"])
             return walk.layer(call, operator, x, weights, shape=shape, beside=more, fits=plain)
+    usual = Lstm(hidden_size=hidden, num_layers=layers, bidirectional=both, bias=given["has_biases"])
+    names = list(usual.parameters((shape,)))
+    if len(names) != len(params):  # a projection
+        names = [f"weight_{i}" for i in range(len(params))]
     each = {"lstm": Lstm.each, "gru": Gru.each, "rnn_relu": Cost(comparisons=1)}.get(name, Cost(special=1))
     directions = 2 if both else 1
     products = sum(math.prod(dims) for dims in sizes if len(dims) == 2)
     biases = sum(dims[0] for dims in sizes if len(dims) == 1)
     cost = costs.cells(gates, hidden * layers * directions, products, biases, each, steps * samples)
-    weights = dict(zip(names, params, strict=True))
-    return walk.weighted(call, name, x, weights, cost, more=more, weight_layers=layers, sees=WHOLE)
+    of_input = gates * hidden * directions * shape.numel
+    return walk.weighted(
+        call,
+        name,
+        x,
+        dict(zip(names, params, strict=True)),
+        cost,
+        more=more,
+        weight_layers=layers,
+        sees=WHOLE,
+        products=(of_input,),
+        inside=cost.multiply_adds - of_input,
+    )
 
 
 @converts("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
@@ -293,16 +307,19 @@ def cell(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
     weights = {field: given.get(field) for field in fields}
     sizes = [tuple(map(int, tensor_of(each).shape)) for each in weights.values() if each is not None]
     each = {"lstm_cell": Lstm.each, "gru_cell": Gru.each, "rnn_relu_cell": Cost(comparisons=1)}
+    calls = walk.shape(x).numel // int(tensor_of(x).shape[-1])
     cost = costs.cells(
         gates,
         sizes[0][0] // gates,
         sum(math.prod(dims) for dims in sizes if len(dims) == 2),
         sum(dims[0] for dims in sizes if len(dims) == 1),
         each.get(name, Cost(special=1)),
-        walk.shape(x).numel // int(tensor_of(x).shape[-1]),
+        calls,
     )
     states = given["hx"] if isinstance(given["hx"], (list, tuple)) else [given["hx"]]
-    return walk.weighted(call, name, x, weights, cost, more=[walk.value(state) for state in states])
+    products = (math.prod(sizes[0]) * calls, math.prod(sizes[1]) * calls, 0)
+    more = [walk.value(state) for state in states]
+    return walk.weighted(call, name, x, weights, cost, more=more, products=products[: 1 + len(more)])
 
 
 @converts(

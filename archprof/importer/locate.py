@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ from archprof.operators import hint, nearest
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+TORCH_MODULE, ONNX_FILE = "torch module", "ONNX file"  # what an imported network is made of
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _REFERENCE = re.compile(rf"{_NAME}:{_NAME}")
 _SHAPE = re.compile(r"(?:(?:[1-9][0-9]{0,9}|N)(?:x(?:[1-9][0-9]{0,9}|N))*)?")
@@ -49,37 +50,53 @@ def _see_this_folder() -> None:
     importlib.invalidate_caches()
 
 
-def import_reference(
-    reference: str, inputs: Sequence[str], settings: Mapping[str, Any], *, train: bool = False
-) -> Graph:
-    """The Graph of the module that a reference names.
+class Source(NamedTuple):
+    """A network that a command line names, open: a module and what it takes."""
 
-    `inputs` are shapes as `example_inputs` takes them, `settings` keyword arguments for the callable. What the
-    module's code prints goes to standard error.
+    name: str  # of the network
+    said: str  # by the command line
+    kind: str
+    module: nn.Module
+    args: tuple[Tensor, ...]  # without elements, with a batch of one
+    kwargs: Mapping[str, Tensor]
+    batch_dims: Mapping[int | str, int | None]  # where their batches are if not first; None: there is none
+    settings: Mapping[str, Any]
 
-    Raises UsageError where torch is missing, the module cannot be imported, made or traced.
-    """
-    require(reference, "torch", "torch")
-    from archprof.importer.modules import import_module
-
-    with _apart():
-        module = find_module(reference, settings)
-        args, kwargs, batch_dims = example_inputs(module, reference, inputs)
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What is refused is told with the words of the command line; what the module prints goes to stderr."""
         try:
-            name = re.split("[.:]", reference)[-1]
-            graph = import_module(module, args, kwargs, batch_dims=batch_dims, train=train, name=name)
+            with _apart():
+                yield
         except UsageError as error:
-            raise UsageError(f"{reference}: {error}") from None
-    return msgspec.structs.replace(graph, source=f"torch module {reference}", parameters=settings)
+            raise type(error)(f"{self.said}: {str(error).removeprefix('_Model ')}") from None
+
+    def described(self, graph: Graph) -> Graph:
+        """Its graph, with where it comes from."""
+        return msgspec.structs.replace(graph, source=f"{self.kind} {self.said}", parameters=self.settings)
 
 
-def import_file(file: str, inputs: Sequence[str], settings: Mapping[str, Any]) -> Graph:
-    """The Graph of an ONNX file; `inputs` are shapes without the batch, `NAME=SHAPE`, for those that it leaves open.
+def opened(name: str, inputs: Sequence[str], settings: Mapping[str, Any], *, values: bool = False) -> Source:
+    """The torch module or ONNX file that a command line names.
 
-    Raises UsageError where torch or onnx is missing, and for a file that cannot be imported.
+    `inputs` are shapes as `example_inputs` takes them, of an ONNX file those that it leaves open; `settings` keyword
+    arguments for the callable. What the module's code prints goes to standard error. The weights of an ONNX file have
+    elements if `values`; a torch module has what its code gives it.
+
+    Raises UsageError where a package is missing, and where the module cannot be imported, made or given such inputs.
     """
-    for package, extra in (("torch", "torch"), ("onnx", "onnx")):
-        require(file, package, extra)
+    require(name, "torch", "torch")
+    if name.endswith(".onnx"):
+        return _opened_file(name, inputs, settings, values)
+    with _apart():
+        module = find_module(name, settings)
+        args, kwargs, batch_dims = example_inputs(module, name, inputs)
+    last = re.split("[.:]", name)[-1]
+    return Source(last, name, TORCH_MODULE, module, args, kwargs, batch_dims, settings)
+
+
+def _opened_file(file: str, inputs: Sequence[str], settings: Mapping[str, Any], values: bool) -> Source:
+    require(file, "onnx", "onnx")
     if settings:
         raise UsageError(f"{file}: an ONNX file has no parameters that --set could give")
     shapes = {}
@@ -90,9 +107,25 @@ def import_file(file: str, inputs: Sequence[str], settings: Mapping[str, Any]) -
         if name in shapes:
             raise UsageError(f"--input {name or shape} is given twice")
         shapes[name] = tuple(map(int, shape.split("x")))
-    from archprof.importer.onnx import import_onnx
+    from archprof.importer.onnx import open_model
 
-    return msgspec.structs.replace(import_onnx(file, shapes), source=f"ONNX file {file}")
+    name = os.path.basename(file).removesuffix(".onnx")
+    return Source(name, file, ONNX_FILE, *open_model(file, shapes, values=values), settings)
+
+
+def import_network(name: str, inputs: Sequence[str], settings: Mapping[str, Any], *, train: bool = False) -> Graph:
+    """The Graph of the torch module or ONNX file that a command line names, as `opened` takes it.
+
+    Raises UsageError for what cannot be opened or traced.
+    """
+    source = opened(name, inputs, settings)
+    from archprof.importer.modules import trace
+
+    with source.told():
+        traced = trace(
+            source.module, source.args, source.kwargs, batch_dims=source.batch_dims, train=train, name=source.name
+        )
+    return source.described(traced.graph)
 
 
 def find_module(reference: str, settings: Mapping[str, Any]) -> nn.Module:

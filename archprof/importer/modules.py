@@ -11,21 +11,26 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch._functorch import config as functorch_config
 from torch._subclasses import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from archprof.errors import UsageError
 from archprof.graph import Graph, Input
 from archprof.importer import layers, views  # noqa: F401  (which register their converters)
+from archprof.importer.calls import is_inlined, stretch_of
 from archprof.importer.conversion import BatchTaken, Conversion, Held, Weight
 
 # a batch that no dimension of a network is a multiple of, so that it can be told from all of them
 PRIMES = (1009, 10007, 2003, 3001, 4001, 5003, 6007, 7001, 8009, 9001)
+MAX_CALLS = 200_000  # of torch in one forward; ResNet-1202 makes some 10,000
+
+Given = tuple[int | None, Any]  # an argument, and the dimension that holds its batch
 
 
 def import_module(
@@ -50,13 +55,39 @@ def import_module(
 
     Raises UsageError for a module that cannot be traced, with the reason.
     """
-    module = unwrapped(module)
     args = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    return trace(module, args, named_inputs, batch_dims=batch_dims, train=train, name=name).graph
+
+
+class BatchError(UsageError):
+    """A network does not run a batch of this size, or not in the same way."""
+
+
+class Traced(NamedTuple):
+    """A module's Graph, and the trace that it was made of."""
+
+    graph: Graph
+    program: Any  # torch.export.ExportedProgram; a call has the path of its node in meta["path"], if it is in one
+    batch: int
+    draft: bool  # traced with values
+
+
+def trace(
+    module: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] = {},
+    *,
+    batch_dims: Mapping[int | str, int | None] = {},
+    train: bool = False,
+    name: str | None = None,
+) -> Traced:
+    """As `import_module`, with the trace."""
+    module = unwrapped(module)
     given = [(batch_dims.get(place, 0), each) for place, each in enumerate(args)]
-    named = {key: (batch_dims.get(key, 0), each) for key, each in named_inputs.items()}
+    named = {key: (batch_dims.get(key, 0), each) for key, each in kwargs.items()}
     name = name or type(module).__name__
     prime = _prime(module, (*given, *named.values()))
-    with _untouched(module, train):
+    with untouched(module, train):
         with contextlib.suppress(_Untraceable, BatchTaken):
             return _converted(module, _exported(module, given, named, prime), prime, name)
         try:
@@ -64,9 +95,45 @@ def import_module(
         except _Untraceable as error:
             first = error
         try:
-            return _converted(module, _exported(module, given, named, 1, draft=True), 1, name)
+            return _converted(module, _exported(module, given, named, 1, draft=True), 1, name, draft=True)
         except _Untraceable:
             raise UsageError(f"{type(module).__name__} cannot be traced: {first}") from None
+
+
+def trace_again(
+    traced: Traced, module: nn.Module, args: Sequence[Tensor], kwargs: Mapping[str, Tensor], *, train: bool = False
+) -> Any:
+    """The ExportedProgram of a module for these very arguments, its calls with the paths of an earlier trace.
+
+    Raises BatchError where it cannot be traced so, or then makes other calls.
+    """
+    module = unwrapped(module)
+    with untouched(module, train):
+        try:
+            program = _export(module, tuple(args), dict(kwargs), traced.draft)
+        except _Untraceable as error:
+            raise BatchError(f"{type(module).__name__} cannot be traced for this batch: {error}") from None
+    one, other = ([*_calls(each.graph)] for each in (traced.program, program))
+    if [call.target for call in one if call.op != "placeholder"] != [
+        call.target for call in other if call.op != "placeholder"
+    ]:
+        raise BatchError(
+            f"{type(module).__name__} makes other calls for this batch than for one of {traced.batch}: "
+            "its layers cannot be told apart"
+        )
+    for before, call in zip(one, other, strict=True):
+        if "path" in before.meta:
+            call.meta["path"] = before.meta["path"]
+    return program
+
+
+def _calls(graph: fx.Graph) -> Iterator[fx.Node]:
+    """The nodes of a trace, with those of its stretches behind the calls that run them."""
+    for node in graph.nodes:
+        if node.op in ("placeholder", "call_function"):
+            yield node
+        if is_inlined(node):
+            yield from _calls(stretch_of(node)[0])
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -82,9 +149,6 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 class _Untraceable(Exception):
     """The first line of why torch.export could not trace a module."""
-
-
-Given = tuple[int | None, Any]  # an argument, and the dimension that holds its batch
 
 
 def _batched(tensor: Tensor, at: int | None, batch: int) -> list[int]:
@@ -103,7 +167,7 @@ def _prime(module: nn.Module, given: Iterable[Given]) -> int:
     return next((prime for prime in PRIMES if not any(size and size % prime == 0 for size in sizes)), 1)
 
 
-def _converted(module: nn.Module, program: Any, batch: int, name: str) -> Graph:
+def _converted(module: nn.Module, program: Any, batch: int, name: str, draft: bool = False) -> Traced:
     conversion = Conversion(module, batch)
     signature = program.graph_signature
     given: dict[fx.Node, Held] = {}
@@ -125,7 +189,8 @@ def _converted(module: nn.Module, program: Any, batch: int, name: str) -> Graph:
     results = conversion.run(program.graph, given)
     ends = {each.name: each for each in results if isinstance(each, fx.Node)}
     names = zip(_output_names(program), signature.user_outputs, strict=True)
-    return conversion.finish(name, {name: ends[end] for name, end in names if end in ends})
+    graph = conversion.finish(name, {name: ends[end] for name, end in names if end in ends})
+    return Traced(graph, program, batch, draft)
 
 
 def _output_names(program: Any) -> list[str]:
@@ -158,18 +223,40 @@ def _exported(
 
     args = tuple(pytree.tree_map(partial(hollow, at=at), value) for at, value in given)
     kwargs = {key: pytree.tree_map(partial(hollow, at=at), value) for key, (at, value) in named.items()}
+    return _export(module, args, kwargs, draft)
+
+
+def _export(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], draft: bool) -> Any:
     # a draft carries values along, so that a module may branch on them (as torch.export.draft_export does)
     options: dict[str, Any] = {"fake_tensor_propagate_real_tensors": True} if draft else {}
-    try:
-        with functorch_config.patch(options), contextlib.redirect_stderr(io.StringIO()):  # where torch prints the trace
+    calls = _Calls()
+    try:  # torch prints the trace on stderr
+        with functorch_config.patch(options), contextlib.redirect_stderr(io.StringIO()), calls:
             return torch.export.export(module, args, kwargs, strict=False)
     except Exception as error:  # a module's code may raise anything
+        if calls.count > MAX_CALLS:
+            raise UsageError(
+                f"{type(module).__name__} cannot be traced: its forward makes more than {MAX_CALLS:,} calls; a loop "
+                "that ends when the data say so does not end here, where there are none"
+            ) from None
         text = str(error).strip() or type(error).__name__
         raise _Untraceable(text.splitlines()[0]) from error
 
 
+class _Calls(TorchFunctionMode):
+    """Counts the calls of torch, and stops at too many."""
+
+    count = 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        if self.count > MAX_CALLS:
+            raise RecursionError(f"more than {MAX_CALLS} calls")
+        return function(*args, **(kwargs or {}))
+
+
 @contextlib.contextmanager
-def _untouched(module: nn.Module, train: bool) -> Iterator[None]:
+def untouched(module: nn.Module, train: bool) -> Iterator[None]:
     """A module in a mode, and as it was behind it; torch's and Python's random states too."""
     modes = [(each, each.training) for each in module.modules()]
     attributes = [(each.__dict__, {key: _kept(value) for key, value in each.__dict__.items()}) for each, _ in modes]

@@ -34,6 +34,22 @@ def import_onnx(file: str, shapes: Mapping[str, tuple[int, ...]] = {}) -> Graph:
 
     Raises UsageError for what is no ONNX model, and for one that cannot be traced.
     """
+    module, args, _, batch_dims = open_model(file, shapes)
+    name = re.sub(r"\.onnx\Z", "", os.path.basename(file))
+    try:
+        return import_module(module, args, batch_dims=batch_dims, name=name)
+    except UsageError as error:
+        raise UsageError(f"{file}: {str(error).removeprefix('_Model ')}") from None
+
+
+def open_model(
+    file: str, shapes: Mapping[str, tuple[int, ...]] = {}, *, values: bool = False
+) -> tuple[nn.Module, tuple[Tensor, ...], dict[str, Tensor], dict[int | str, int | None]]:
+    """A module that runs what an ONNX model says, its inputs by place and by name, and where each has its batch.
+
+    `shapes` as for `import_onnx`. The inputs have no elements, nor have the weights unless `values` is given: then
+    they have those of the file. Raises UsageError for what is no ONNX model.
+    """
     try:
         model = onnx.load(file, load_external_data=False)
     except OSError as error:
@@ -43,12 +59,11 @@ def import_onnx(file: str, shapes: Mapping[str, tuple[int, ...]] = {}) -> Graph:
     if not model.graph.node or not model.opset_import:
         raise UsageError(f"{file} is no ONNX model: it has no nodes")
     inputs, batch_dims = _inputs(model, file, shapes)
-    name = re.sub(r"\.onnx\Z", "", os.path.basename(file))
     try:
-        module = _Model(model, list(inputs), os.path.dirname(os.path.abspath(file)))
-        return import_module(module, list(inputs.values()), batch_dims=batch_dims, name=name)
+        module = _Model(model, list(inputs), os.path.dirname(os.path.abspath(file)), values)
     except UsageError as error:
-        raise UsageError(f"{file}: {str(error).removeprefix('_Model ')}") from None
+        raise UsageError(f"{file}: {error}") from None
+    return module, tuple(inputs.values()), {}, batch_dims
 
 
 def _inputs(
@@ -94,9 +109,9 @@ class _Call(nn.Module):
 
 
 class _Model(nn.Module):
-    """An ONNX graph that runs in torch: weights have no elements, what depends on shapes alone is numbers."""
+    """An ONNX graph that runs in torch: what depends on shapes alone is numbers; weights have elements if `values`."""
 
-    def __init__(self, model: Any, inputs: Sequence[str], folder: str) -> None:
+    def __init__(self, model: Any, inputs: Sequence[str], folder: str, values: bool) -> None:
         super().__init__()
         self.model = model
         self.inputs = inputs
@@ -113,7 +128,7 @@ class _Model(nn.Module):
         self.numbers = _numbers(model)
         self.steps = [(node, self.at(path)) for node, path in zip(model.graph.node, _paths(model), strict=True)]
         for tensor in model.graph.initializer:
-            self.keep(tensor, folder)
+            self.keep(tensor, folder, values)
 
     def at(self, path: str) -> _Call:
         """The module at a path, made where there is none."""
@@ -126,21 +141,25 @@ class _Model(nn.Module):
             module = inner
         return module  # type: ignore[return-value]
 
-    def keep(self, tensor: Any, folder: str) -> None:
+    def keep(self, tensor: Any, folder: str, values: bool) -> None:
         """An initializer as a parameter, a buffer, or a number."""
         dims = tuple(tensor.dims)
         kind = dtype_of(tensor.data_type)
         is_weight = kind.is_floating_point and len(dims) > 0 and tensor.name not in self.numbers
-        if not is_weight or math.prod(dims) <= _SMALL:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                external_data_helper.load_external_data_for_tensor(tensor, folder)
+        is_number = not is_weight or math.prod(dims) <= _SMALL
+        if (is_number or values) and tensor.data_location == onnx.TensorProto.EXTERNAL:
+            external_data_helper.load_external_data_for_tensor(tensor, folder)
+        if is_number:
             self.constants[tensor.name] = numpy_helper.to_array(tensor)
         if is_weight:
             path, _, leaf = _legal(tensor.name).rpartition(".")
             owner = self.at(path) if path else self
             while hasattr(owner, leaf):
                 leaf += "_"
-            made = torch.empty(dims, dtype=kind, device="meta")
+            if values:
+                made = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
+            else:
+                made = torch.empty(dims, dtype=kind, device="meta")
             if tensor.name in self.kept:
                 owner.register_buffer(leaf, made)
             else:

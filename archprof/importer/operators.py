@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from archprof.cost import Cost
 from archprof.errors import UsageError
-from archprof.operators.base import NOTHING, Inputs, Operator, ParameterShapes, Saved, Window
+from archprof.operators.base import NOTHING, Inputs, Needed, Operator, ParameterShapes, Saved, Window
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class _Imported(Operator, frozen=True, kw_only=True):
     name: str
     owned: Tensors = ()  # parameters that are counted here
     frozen: bool = False  # type: ignore[misc]  # of every other operator it is the class's
+    detached: bool = False  # type: ignore[misc]  # likewise
 
     @property
     def op(self) -> str:  # type: ignore[override]  # of every other operator it is the class's
@@ -39,6 +40,9 @@ class Traced(_Imported, frozen=True, kw_only=True):
     `computes` None says that archprof does not know the cost. `written` is a chain of operators of the language
     that gives the same output, where there is one; `writes` says that the call works in place on what other calls
     read under another name.
+
+    `products` are the multiply-adds of the gradient of each input, `inside` of those of what is computed in between;
+    without them each input's costs what the call does.
     """
 
     outputs: tuple[Shape, ...]
@@ -47,6 +51,9 @@ class Traced(_Imported, frozen=True, kw_only=True):
     sees: Window | str | None = None
     kept: Tensors = ()  # buffers
     weight_layers: int = 0
+    products: tuple[int, ...] | None = None
+    inside: int = 0
+    weights_given: bool = False  # some weight is another node's, or an input, and needs a gradient
     written: tuple[Operator, ...] = ()
     writes: bool = False
 
@@ -62,6 +69,18 @@ class Traced(_Imported, frozen=True, kw_only=True):
 
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost | None:
         return self.computes
+
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost | None:
+        weights = weight_gradient or self.weights_given
+        if self.computes is None or not self.computes.multiply_adds:
+            return super().backward_cost(inputs, outputs, needed, weights)
+        each = (self.computes.multiply_adds,) * len(inputs) if self.products is None else self.products
+        passed = sum(product for product, wanted in zip(each, needed, strict=False) if wanted)
+        inside = self.inside if weights or any(needed) else 0
+        if not weights:
+            return Cost(multiply_adds=passed + inside)
+        own = self.computes
+        return Cost(multiply_adds=passed + inside + own.multiply_adds, bias_additions=own.bias_additions)
 
     def window(self, inputs: Inputs, outputs: Inputs) -> Window | str | None:
         return self.sees
@@ -85,7 +104,7 @@ class Variant(_Imported, frozen=True, kw_only=True):
     inner_shape: Shape | None = None
     kept: Tensors = ()
     weights_given: bool = False  # some weight is an input, and needs a gradient
-    input_trained: bool = True  # whether a parameter comes before its first input
+    fixed: bool = False  # its matrices are frozen, whatever its biases are
 
     @property
     def depth(self) -> int:  # type: ignore[override]
@@ -111,15 +130,13 @@ class Variant(_Imported, frozen=True, kw_only=True):
         cost = self.inner.cost(self.inner_inputs(inputs), outputs, train)
         return None if cost is None else cost + self.further
 
-    def backward_cost(
-        self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool
-    ) -> Cost | None:
-        return self.inner.backward_cost(
-            self.inner_inputs(inputs),
-            outputs,
-            input_gradient and self.input_trained,
-            weight_gradient or self.weights_given,
-        )
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost | None:
+        weights = (weight_gradient and not self.fixed) or self.weights_given
+        cost = self.inner.backward_cost(self.inner_inputs(inputs), outputs, needed[: self.taken], weights)
+        if cost is not None and weight_gradient and self.fixed:
+            forward = self.inner.cost(self.inner_inputs(inputs), outputs)
+            return None if forward is None else cost + Cost(bias_additions=forward.bias_additions)
+        return cost
 
     def window(self, inputs: Inputs, outputs: Inputs) -> Window | str | None:
         return self.inner.window(self.inner_inputs(inputs), outputs)

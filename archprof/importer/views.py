@@ -10,11 +10,13 @@ from archprof.cost import Cost
 from archprof.graph import Value
 from archprof.importer.calls import call_name, index_from_start, nodes_of, permutation, tensor_of
 from archprof.importer.conversion import Conversion, Held, Lazy, Weight, converts
+from archprof.importer.operators import Traced
 from archprof.operators.base import Operator, Window
+from archprof.operators.elementwise import Identity
 from archprof.operators.layout import Concat, Flatten, Pad, Permute, Reshape, Select, Split, Transpose
 from archprof.operators.pooling import MaxPool2d
 
-_SAME = frozenset(("contiguous", "clone", "detach", "alias", "lift_fresh_copy", "lift_fresh", "positive", "view_as"))
+_SAME = frozenset(("contiguous", "clone", "alias", "lift_fresh_copy", "lift_fresh", "positive", "view_as"))
 
 
 @converts(*_SAME)
@@ -25,6 +27,16 @@ def same(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
         return False
     walk.held[call] = walk.held[source]
     return True
+
+
+@converts("detach")
+def detach(walk: Conversion, call: fx.Node, given: dict[str, Any]) -> bool:
+    """A node of its own where it keeps a gradient from passing."""
+    held = walk.held[given["self"]]
+    if not isinstance(held, Value) or not walk.trained[held.node]:
+        return same(walk, call, given)
+    operator = Traced(name="detach", outputs=walk.shapes(call), view=True, detached=True, written=(Identity(),))
+    return walk.viewed(call, operator, given["self"])
 
 
 @converts("to", "_to_copy", "type_as", "float", "half", "double")

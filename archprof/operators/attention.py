@@ -11,6 +11,7 @@ from archprof.operators.base import (
     Flag,
     Inputs,
     Integer,
+    Needed,
     Operator,
     ParameterShapes,
     Saved,
@@ -38,6 +39,12 @@ def _attention(heads: int, queries: int, keys: int, width: int, value_width: int
     )
 
 
+def _attention_backward(scores: int, width: int, value_width: int, needed: Needed) -> int:
+    """Multiply-adds of the gradients of queries, keys and values; the first two need that of the scores."""
+    query, key, value = needed
+    return scores * (value_width * (int(value) + int(query or key)) + width * (int(query) + int(key)))
+
+
 @register("scaled_dot_product_attention")
 class ScaledDotProductAttention(Operator, frozen=True, kw_only=True):
     """softmax(q k^T / sqrt(E)) v of three inputs: queries (..., L, E), keys (..., S, E), values (..., S, V)."""
@@ -58,9 +65,10 @@ class ScaledDotProductAttention(Operator, frozen=True, kw_only=True):
         heads = inputs[0].numel // (query[-2] * query[-1])
         return _attention(heads, query[-2], key[-2], query[-1], value[-1])
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        factors = 2 if input_gradient else 0  # of every product, each has a gradient of its own
-        return Cost(multiply_adds=factors * self.cost(inputs, outputs).multiply_adds)
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        query, key, value = (shape.dims for shape in inputs)
+        scores = inputs[0].numel // query[-1] * key[-2]
+        return Cost(multiply_adds=_attention_backward(scores, query[-1], value[-1], needed))
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return WHOLE
@@ -132,19 +140,21 @@ class MultiHeadAttention(Operator, frozen=True, kw_only=True):
         )
         return one_sample * inputs[0].samples
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        times = int(input_gradient) + int(weight_gradient)
-        if not times:
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        if not (any(needed) or weight_gradient):
             return Cost()
-        forward = self.cost(inputs, outputs)
-        width = inputs[0].dims[-1]
-        outward = inputs[0].numel * width  # the projection out, whose input always needs a gradient
-        inward = forward.activations * width - outward
-        inside = forward.multiply_adds - inward - outward
-        return Cost(
-            multiply_adds=2 * inside + (1 + int(weight_gradient)) * outward + times * inward,
-            bias_additions=forward.bias_additions if weight_gradient else 0,
+        queries, keys = inputs[0], inputs[-1]
+        width = queries.dims[-1]
+        of_input = needed if len(inputs) == 3 else needed * 3  # of queries, keys and values
+        products = [each.numel * width for each in (queries, keys, keys)]  # of their projections
+        outward = queries.numel * width  # the projection out, whose input always needs a gradient
+        inside = _attention_backward(
+            queries.numel // width * keys.dims[0], width, width, (True,) * 3 if weight_gradient else of_input
         )
+        inward = sum(product for product, each in zip(products, of_input, strict=True) if each)
+        weights = outward + sum(products) if weight_gradient else 0
+        bias = self.cost(inputs, outputs).bias_additions if weight_gradient else 0
+        return Cost(multiply_adds=inside + outward + inward + weights, bias_additions=bias)
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return WHOLE

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Inputs = tuple[Shape, ...]
+Needed = tuple[bool, ...]  # of each input, whether a gradient of it is needed
 ParameterShapes = Mapping[str, tuple[int, ...]]
 NO_PARAMETERS: ParameterShapes = {}
 
@@ -241,6 +242,7 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     takes: ClassVar[str] = "float"  # the dtype of its inputs: float, int64, or any one
     depth: ClassVar[int] = 0  # weight layers it counts as in "a 19-layer net"
     frozen: ClassVar[bool] = False  # its parameters get no gradient
+    detached: ClassVar[bool] = False  # no gradient passes through it either
     fields: ClassVar[Mapping[str, Kind]] = {}
 
     def validate(self) -> None:
@@ -284,25 +286,24 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
         """What one forward call computes for one network input; None where archprof cannot say."""
         return Cost()
 
-    def backward_cost(
-        self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool
-    ) -> Cost | None:
-        """What one backward call computes.
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost | None:
+        """What one backward call computes: the gradients of the inputs that need one, and of the parameters.
 
         Default: a product of tensors costs its forward multiply-adds once for the input gradient and
         once for the weight gradient; a bias gradient sums over positions; the rest costs one
-        multiplication an input element for the input gradient.
+        multiplication an element of an input for its gradient, and of all inputs for the parameters'.
         """
         forward = self.cost(inputs, outputs, train=True)
         if forward is None:
             return None
-        times = int(input_gradient) + int(weight_gradient)
         if forward.multiply_adds:
+            times = int(any(needed)) + int(weight_gradient)
             bias = forward.bias_additions if weight_gradient else 0
             return Cost(multiply_adds=forward.multiply_adds * times, bias_additions=bias)
         if self.view or forward == Cost():
             return Cost()
-        return Cost(multiplications=sum(shape.numel for shape in inputs) * times)
+        gradients = [int(each) + int(weight_gradient) for each in needed]
+        return Cost(multiplications=sum(shape.numel * count for shape, count in zip(inputs, gradients, strict=True)))
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         """What its torch module keeps for the backward call (analysis.memory)."""

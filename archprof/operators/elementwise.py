@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import Inputs, Number, Operator, Saved, listed_and, register, shown
+from archprof.operators.base import Inputs, Needed, Number, Operator, Saved, listed_and, register, shown
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Add(_Combination, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(additions=outputs[0].numel * (len(inputs) - 1))
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
         return Cost()  # the gradient is handed on
 
 
@@ -61,8 +61,8 @@ class Subtract(_Combination, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(additions=outputs[0].numel)
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        return Cost(additions=outputs[0].numel if input_gradient else 0)  # a sign changed
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        return Cost(additions=outputs[0].numel if needed[1] else 0)  # a sign changed
 
 
 @register("multiply")
@@ -72,8 +72,8 @@ class Multiply(_Combination, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(multiplications=outputs[0].numel * (len(inputs) - 1))
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        return Cost(multiplications=outputs[0].numel * len(inputs) if input_gradient else 0)
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        return Cost(multiplications=outputs[0].numel * sum(needed))
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         products = outputs[0].numel * (len(inputs) - 2)  # of three and more, those before the last
@@ -123,8 +123,8 @@ class _Dropping(Operator, frozen=True, kw_only=True):
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
         return inputs
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        return Cost(multiplications=inputs[0].numel if input_gradient else 0)
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        return Cost(multiplications=inputs[0].numel if needed[0] else 0)
 
 
 @register("dropout", p=Number(0, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
-from archprof.operators.base import WHOLE, Inputs, Integer, Operator, ParameterShapes, Saved, register
+from archprof.operators.base import WHOLE, Inputs, Integer, Needed, Operator, ParameterShapes, Saved, register
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Embedding(Operator, frozen=True, kw_only=True):
     def parameters(self, inputs: Inputs) -> ParameterShapes:
         return {"weight": (self.num_embeddings, self.embedding_dim)}
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
         return Cost(additions=outputs[0].numel if weight_gradient else 0)  # gradients added to their rows
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:

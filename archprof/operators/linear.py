@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, Saved, register, shown
+from archprof.operators.base import (
+    WHOLE,
+    Flag,
+    Inputs,
+    Integer,
+    Needed,
+    Operator,
+    ParameterShapes,
+    Saved,
+    register,
+    shown,
+)
 from archprof.operators.elementwise import broadcast
 from archprof.shape import Shape
 
@@ -105,9 +116,8 @@ class Matmul(Operator, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(multiply_adds=outputs[0].numel * inputs[0].dims[-1])
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        factors = 2 if input_gradient else 0  # each has a gradient of its own
-        return Cost(multiply_adds=factors * outputs[0].numel * inputs[0].dims[-1])
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        return Cost(multiply_adds=sum(needed) * outputs[0].numel * inputs[0].dims[-1])  # a product for each gradient
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:
         return WHOLE

@@ -11,6 +11,7 @@ from archprof.operators.base import (
     Inputs,
     Integers,
     Kind,
+    Needed,
     Number,
     Operator,
     ParameterShapes,
@@ -57,7 +58,7 @@ class Parameter(Operator, frozen=True, kw_only=True):
     def parameters(self, inputs: Inputs) -> ParameterShapes:
         return {"value": self.shape}
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
         return Cost(additions=outputs[0].numel if weight_gradient else 0)  # gradients of all samples are added up
 
     def window(self, inputs: Inputs, outputs: Inputs) -> str:

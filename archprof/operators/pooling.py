@@ -14,6 +14,7 @@ from archprof.operators.base import (
     Integer,
     Integers,
     Kind,
+    Needed,
     Number,
     Operator,
     Optional,
@@ -141,8 +142,8 @@ class MaxPool2d(_PaddedPool, frozen=True, kw_only=True):
         elements, windows = self.counted(inputs, outputs)
         return Cost(comparisons=elements - windows)
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        return Cost(additions=outputs[0].numel if input_gradient else 0)  # each gradient to its greatest element
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        return Cost(additions=outputs[0].numel if needed[0] else 0)  # each gradient to its greatest element
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         return Saved(inputs=(0,), index_bytes=8 * outputs[0].numel)
@@ -169,9 +170,9 @@ class AvgPool2d(_PaddedPool, frozen=True, kw_only=True):
         elements, windows = self.counted(inputs, outputs)
         return Cost(additions=elements - windows, divisions=windows)
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
         elements, windows = self.counted(inputs, outputs)
-        return Cost(additions=elements, divisions=windows) if input_gradient else Cost()
+        return Cost(additions=elements, divisions=windows) if needed[0] else Cost()
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         return Saved(inputs=(0,))
@@ -276,8 +277,8 @@ class AdaptiveMaxPool2d(_AdaptivePool, frozen=True, kw_only=True):
     def cost(self, inputs: Inputs, outputs: Inputs, train: bool = False) -> Cost:
         return Cost(comparisons=self.counted(inputs, outputs) - outputs[0].numel)
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        return Cost(additions=outputs[0].numel if input_gradient else 0)
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        return Cost(additions=outputs[0].numel if needed[0] else 0)
 
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         return Saved(inputs=(0,), index_bytes=8 * outputs[0].numel)

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archprof.cost import Cost
 from archprof.errors import Refusal
-from archprof.operators.base import WHOLE, Flag, Inputs, Integer, Operator, ParameterShapes, Saved, register, shown
+from archprof.operators.base import (
+    WHOLE,
+    Flag,
+    Inputs,
+    Integer,
+    Needed,
+    Operator,
+    ParameterShapes,
+    Saved,
+    register,
+    shown,
+)
 from archprof.shape import Shape
 
 if TYPE_CHECKING:
@@ -65,12 +76,12 @@ class _Recurrent(Operator, frozen=True, kw_only=True):
         # the two products of a gate are added
         return (inner + Cost(additions=self.gates * units) + self.each * units) * steps
 
-    def backward_cost(self, inputs: Inputs, outputs: Inputs, input_gradient: bool, weight_gradient: bool) -> Cost:
-        if not (input_gradient or weight_gradient):
+    def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
+        if not (needed[0] or weight_gradient):
             return Cost()
         forward = self.cost(inputs, outputs)
         gradients = forward.multiply_adds  # of what enters a product: the states before, the layers below
-        if not input_gradient:
+        if not needed[0]:
             gradients -= self.gates * self.hidden_size * self.directions() * inputs[0].numel
         weights = forward.multiply_adds if weight_gradient else 0
         return Cost(multiply_adds=gradients + weights, bias_additions=forward.bias_additions if weight_gradient else 0)

@@ -5,7 +5,7 @@ A Run is one JSON file. Times are in seconds, memory in bytes, energy in joules,
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -13,6 +13,7 @@ FORMAT = 1  # of the file; a reader refuses a newer one
 
 Status = Literal["ok", "oom", "unsupported", "failed", "skipped"]
 Pass = Literal["forward", "forward+backward", "step"]
+PASSES: tuple[Pass, ...] = get_args(Pass)
 
 
 class Key(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,7 +85,7 @@ class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
     key: Key
     status: Status
     reason: str = ""  # of every status but ok
-    timings: dict[str, Timing] = {}  # by pass: "forward", "backward", "step"; the key's own pass always, where ok
+    timings: dict[str, Timing] = {}  # "forward", "backward", "update", as far as the pass has them, and the key's pass
     control: float | None = None  # plain against plain, interleaved: ratio of medians
     layers_ratio: dict[str, float] = {}  # by pass: the layers' sum over the whole
     images_per_second: float | None = None
@@ -95,6 +96,13 @@ class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
     device: Device | None = None
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = {}  # threads, warm-up, precision, budget, TF32, cudnn.benchmark
+    figures: dict[str, float] = {}  # seconds by pass, of published cells: without samples there is no interval
+
+    @property
+    def seconds(self) -> float | None:
+        """The time of the key's own pass: the median, or the published figure; None where there is none."""
+        timing = self.timings.get(self.key.pass_)
+        return self.figures.get(self.key.pass_) if timing is None else timing.median
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):

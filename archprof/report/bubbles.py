@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from archprof.analysis.summary import Summary
 from archprof.errors import UsageError
-from archprof.report.output import write_bytes
+from archprof.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 
 from archprof.analysis.table import AtLeast
 from archprof.report.layout import Layout, TableLine
@@ -30,4 +31,13 @@ def render(layout: Layout, surface: Surface) -> str:
         header.extend((name, f"{name}_exact") if has_exact else (name,))
     writer.writerow(header)
     writer.writerows(fields(line) for line in (*layout.lines, layout.total))
+    return stream.getvalue()
+
+
+def records(rows: Sequence[Mapping[str, object]]) -> str:
+    """Any records with the same fields, a line each under a header; None is an empty field. There is one at least."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return stream.getvalue()

@@ -26,3 +26,29 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     def all_lines(self) -> tuple[Line, ...]:
         """The lines with the total, where there is one."""
         return self.lines if self.total is None else (*self.lines, self.total)
+
+
+def parts(sheet: Sheet, width: int, keys: int = 1) -> list[Sheet]:
+    """A sheet in as many as its columns need to stand side by side; the first columns, of names, are in all."""
+    cells = list(zip(*(line.cells for line in sheet.lines), strict=True))
+    needed = [  # a header may be wrapped between its words
+        max(map(len, (*column, *header.split()))) for header, column in zip(sheet.headers, cells, strict=True)
+    ]
+    named = list(range(keys))
+    groups: list[list[int]] = []
+    for place in range(keys, len(needed)):
+        if not groups or sum(needed[each] + 2 for each in (*groups[-1], place)) - 2 > width:
+            groups.append(list(named))
+        groups[-1].append(place)
+    found = []
+    for number, group in enumerate(groups, 1):
+        found.append(
+            Sheet(
+                title=sheet.title + (f" ({number} of {len(groups)})" if len(groups) > 1 else ""),
+                headers=tuple(sheet.headers[place] for place in group),
+                right=tuple(sheet.right[place] for place in group),
+                lines=tuple(Line(cells=tuple(line.cells[place] for place in group)) for line in sheet.lines),
+                caption=sheet.caption if number == len(groups) else (),
+            )
+        )
+    return found

@@ -14,7 +14,7 @@ from archprof.analysis.numbers import BYTE_UNITS, column_style, exact
 from archprof.analysis.summary import Summary
 from archprof.report.layout import NOT_COUNTED
 from archprof.report.output import Surface
-from archprof.report.sheet import Line, Sheet
+from archprof.report.sheet import Line, Sheet, parts
 
 SCHEMA = "archprof.networks/1"
 SCHEMA_FILE = Path(__file__).with_name("networks-1.schema.json")
@@ -86,7 +86,7 @@ def render(
         return terminal.render(sheet, surface)
     if columns[-1] == "source":
         return terminal.render(_with_notes(sheet), surface)
-    return "\n".join(terminal.render(part, surface) for part in _parts(sheet, surface.width))
+    return "\n".join(terminal.render(part, surface) for part in parts(sheet, surface.width))
 
 
 def _sheet(
@@ -128,31 +128,6 @@ def _with_notes(sheet: Sheet) -> Sheet:
         lines.append(Line(cells=(*cells, number)))
     notes = tuple(f"{number} {text}" for text, number in numbers.items())
     return msgspec.structs.replace(sheet, lines=tuple(lines), caption=(*sheet.caption, "", *notes))
-
-
-def _parts(sheet: Sheet, width: int) -> list[Sheet]:
-    """A sheet in as many as its columns need to stand side by side; the first column, of names, is in all."""
-    cells = list(zip(*(line.cells for line in sheet.lines), strict=True))
-    needed = [  # a header may be wrapped between its words
-        max(map(len, (*column, *header.split()))) for header, column in zip(sheet.headers, cells, strict=True)
-    ]
-    groups: list[list[int]] = []
-    for place in range(1, len(needed)):
-        if not groups or sum(needed[each] + 2 for each in (*groups[-1], place)) - 2 > width:
-            groups.append([0])
-        groups[-1].append(place)
-    parts = []
-    for number, group in enumerate(groups, 1):
-        parts.append(
-            Sheet(
-                title=sheet.title + (f" ({number} of {len(groups)})" if len(groups) > 1 else ""),
-                headers=tuple(sheet.headers[place] for place in group),
-                right=tuple(sheet.right[place] for place in group),
-                lines=tuple(Line(cells=tuple(line.cells[place] for place in group)) for line in sheet.lines),
-                caption=sheet.caption if number == len(groups) else (),
-            )
-        )
-    return parts
 
 
 def _record(summary: Summary) -> dict[str, object]:

@@ -15,6 +15,7 @@ from archprof.report import markdown, terminal
 from archprof.report.output import Surface
 from archprof.report.sheet import Line, Sheet
 from archprof.verification import AGREES, EXPLAINED, UNEXPLAINED, Finding, Reason, Verified
+from archprof.verification.reasons import FVCORE
 
 SCHEMA = "archprof.verification/1"
 SCHEMA_FILE = Path(__file__).with_name("verification-1.schema.json")
@@ -49,7 +50,11 @@ def _reasons(networks: Sequence[Verified]) -> list[Reason]:
 
 
 def _sheet(networks: Sequence[Verified], tools: Mapping[str, str]) -> Sheet:
-    caption = [f"{reason.name}: {reason.text} ({reason.source})" for reason in _reasons(networks)]
+    caption = [
+        f"{reason.name}: {reason.text} (measured with {_measured(reason)}; {reason.source})"
+        for reason in _reasons(networks)
+    ]
+    caption.extend(note for network in networks for note in network.notes)
     caption.extend(f"{tool}: {what}" for tool, what in tools.items())
     return Sheet(
         title=summary(networks),
@@ -58,6 +63,10 @@ def _sheet(networks: Sequence[Verified], tools: Mapping[str, str]) -> Sheet:
         lines=tuple(_line(network, each) for network, each in _differences(networks)),
         caption=tuple(caption),
     )
+
+
+def _measured(reason: Reason) -> str:
+    return f"fvcore {reason.measured_fvcore}" if reason.tool == FVCORE else f"torch {reason.measured_torch}"
 
 
 def _line(network: Verified, finding: Finding) -> Line:
@@ -90,6 +99,7 @@ def _document(networks: Sequence[Verified], tools: Mapping[str, str]) -> dict[st
             {
                 "network": network.name,
                 **{status: network.count(status) for status in (AGREES, EXPLAINED, UNEXPLAINED)},
+                "notes": list(network.notes),
                 "differences": [_record(each) for _, each in _differences([network])],
             }
             for network in networks
@@ -102,6 +112,7 @@ def _document(networks: Sequence[Verified], tools: Mapping[str, str]) -> dict[st
                 "devices": list(reason.devices),
                 "torch": _span(reason.torch),
                 "fvcore": _span(reason.fvcore),
+                "measured": {"torch": reason.measured_torch, "fvcore": reason.measured_fvcore},
             }
             for reason in _reasons(networks)
         ],

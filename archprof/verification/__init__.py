@@ -5,7 +5,7 @@ Importing it imports no torch; `verify` does.
 
 from archprof.verification.findings import AGREES, EXPLAINED, UNEXPLAINED, Finding
 from archprof.verification.reasons import REASONS, Reason
-from archprof.verification.verify import DEVICES, Verified, tools, verify
+from archprof.verification.verify import DEVICES, Verified, tools, verify, verify_imported
 
 __all__ = [
     "AGREES",
@@ -18,4 +18,5 @@ __all__ = [
     "Verified",
     "tools",
     "verify",
+    "verify_imported",
 ]

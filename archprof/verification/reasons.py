@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -40,7 +40,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a tool's figure is another one."""
+    """Why a tool's figure is another one.
+
+    `torch` and `fvcore` are the versions with which it is tried: one from which on, and the first without it. It was
+    measured with `measured_torch` and `measured_fvcore`; with another it covers only what still gives its figure.
+    """
 
     name: str
     text: str
@@ -49,9 +53,10 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     quantities: tuple[str, ...]
     operators: tuple[str, ...]
     devices: tuple[str, ...]
-    # from a version on, and the first one without it: run with 2.13.0, the formulas read back to those of 2.4
     torch: tuple[str, str | None] = ("2.4", None)
     fvcore: tuple[str, str | None] = ("0.1.5", None)
+    measured_torch: str = "2.13.0"
+    measured_fvcore: str = "0.1.5.post20221221"
     applies: Callable[[Call], bool] = lambda call: True
     predicts: Callable[[Call], int | str]  # what the tool prints
 
@@ -60,6 +65,18 @@ def explain(
     call: Call, theirs: int | str, *, tool: str, quantity: str, device: str, versions: Mapping[str, str]
 ) -> Reason | None:
     """The reason that gives the tool's figure, if one does. `versions` are of "torch" and "fvcore"."""
+    for reason in _applicable(call, tool=tool, quantity=quantity, device=device, versions=versions):
+        if theirs != call.ours and reason.predicts(call) == theirs:
+            return reason
+    return None
+
+
+def expected(call: Call, *, tool: str, quantity: str, device: str, versions: Mapping[str, str]) -> Reason | None:
+    """The first reason for the tool to print another figure of a call, if there is one."""
+    return next(_applicable(call, tool=tool, quantity=quantity, device=device, versions=versions), None)
+
+
+def _applicable(call: Call, *, tool: str, quantity: str, device: str, versions: Mapping[str, str]) -> Iterator[Reason]:
     for reason in REASONS:
         if (
             reason.tool == tool
@@ -69,10 +86,8 @@ def explain(
             and holds_for(versions["torch"], reason.torch)
             and (tool != FVCORE or holds_for(versions["fvcore"], reason.fvcore))
             and reason.applies(call)
-            and reason.predicts(call) == theirs
         ):
-            return reason
-    return None
+            yield reason
 
 
 def holds_for(version: str, span: tuple[str, str | None]) -> bool:
@@ -156,7 +171,7 @@ REASONS: tuple[Reason, ...] = (
         source=f"{_TORCH}/blob/v2.13.0/aten/src/ATen/native/cudnn/RNN.cpp",
         tool=COUNTER,
         quantities=(BACKWARD,),
-        operators=("lstm", "gru"),
+        operators=("lstm", "gru", "rnn_tanh", "rnn_relu"),
         devices=("meta", "cpu"),
         predicts=lambda call: call.ours - _first_states(call),
     ),
@@ -206,11 +221,42 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         name="fvcore-recurrent",
-        text="fvcore has no handle for aten::lstm and aten::gru: it counts nothing",
+        text="fvcore has no handle for aten::lstm, aten::gru and other recurrent layers: it counts nothing",
         source=f"{_HANDLES}/flop_count.py",
         tool=FVCORE,
         quantities=(IN_FVCORE,),
-        operators=("lstm", "gru"),
+        operators=("lstm", "gru", "rnn_tanh", "rnn_relu"),
+        devices=("cpu",),
+        predicts=lambda call: 0,
+    ),
+    Reason(
+        name="fvcore-padding-by-name",
+        text="fvcore has no handle for aten::_convolution_mode, which torch calls where the padding is a word",
+        source=f"{_HANDLES}/flop_count.py",
+        tool=FVCORE,
+        quantities=(IN_FVCORE,),
+        operators=("conv1d", "conv2d", "conv3d"),
+        devices=("cpu",),
+        applies=lambda call: isinstance(call.operator.padding, str),  # type: ignore[attr-defined]
+        predicts=lambda call: 0,
+    ),
+    Reason(
+        name="no-formula",
+        text="FlopCounterMode has no formula for bilinear layers and for products of a vector",
+        source=f"{_TORCH}/blob/v2.13.0/torch/utils/flop_counter.py",
+        tool=COUNTER,
+        quantities=(FORWARD, BACKWARD),
+        operators=("bilinear", "mv", "dot", "vdot"),
+        devices=("meta", "cpu"),
+        predicts=lambda call: 0,
+    ),
+    Reason(
+        name="fvcore-no-handle",
+        text="fvcore has no handle for bilinear layers and for products of a vector",
+        source=f"{_HANDLES}/flop_count.py",
+        tool=FVCORE,
+        quantities=(IN_FVCORE,),
+        operators=("bilinear", "mv", "dot", "vdot"),
         devices=("cpu",),
         predicts=lambda call: 0,
     ),

@@ -315,6 +315,8 @@ def wide_graph() -> Graph:
     [
         # sqrt(2 / fan_out): 64 channels x 3x3 taps; 100 and 50 features
         ("kaiming_normal", {"conv": (2 / (64 * 9)) ** 0.5, "hidden": (2 / 100) ** 0.5, "out": (2 / 50) ** 0.5}),
+        # as kaiming_normal, and as torch
+        ("resnet", {"conv": (2 / (64 * 9)) ** 0.5, "hidden": (1 / (3 * 64 * 36)) ** 0.5, "out": (1 / 300) ** 0.5}),
         ("alexnet", {"conv": 0.01, "hidden": 0.01, "out": 0.01}),
         # a / sqrt(3) with a = sqrt(6 / (fan_in + fan_out)); torch's fan_in counts the 32 channels of a group
         (
@@ -551,7 +553,7 @@ def test_resnet_1202_is_built_on_meta_in_seconds() -> None:
         ({"dtype": "float3"}, "unknown dtype float3: did you mean float32?"),
         ({"dtype": torch.int64}, "unknown dtype int64: take float64, float32, float16 or bfloat16"),
         ({"init": "kaiming"}, "unknown init kaiming: did you mean kaiming_normal?"),
-        ({"init": "x"}, "unknown init x: take torch, kaiming_normal, alexnet, xavier_uniform or empty"),
+        ({"init": "x"}, "unknown init x: take torch, kaiming_normal, resnet, alexnet, xavier_uniform or empty"),
         ({"seed": -1}, "seed must be at least 0 and less than 2^63, not -1"),
         ({"seed": 2**63}, f"seed must be at least 0 and less than 2^63, not {2**63}"),
     ],

@@ -84,7 +84,10 @@ def test_settings_and_another_input(run: Run) -> None:
         (["googlenot"], "googlenot: no such file, and no shipped spec is called googlenot: did you mean googlenet?"),
         ([*SMALL, "--device", "gpu"], "unknown device gpu: write cpu, cuda, cuda:0, mps, xpu or meta"),
         ([*SMALL, "--dtype", "half"], "unknown dtype half: take float64, float32, float16 or bfloat16"),
-        ([*SMALL, "--init", "he"], "unknown init he: take torch, kaiming_normal, alexnet, xavier_uniform or empty"),
+        (
+            [*SMALL, "--init", "he"],
+            "unknown init he: take torch, kaiming_normal, resnet, alexnet, xavier_uniform or empty",
+        ),
         ([*SMALL, "--max-nodes", "10"], "a network has at most 10: --max-nodes raises the limit [too-many-nodes]"),
         (
             [*SMALL, "--code", "--save", "x"],

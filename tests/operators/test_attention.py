@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -117,25 +119,47 @@ def test_backward_against_flop_counter_mode(input_gradient: bool) -> None:
     assert counter.get_total_flops() == 2 * operator.cost(inputs, outputs).multiply_adds
     with FlopCounterMode(display=False) as counter:
         result.sum().backward()
-    mine = operator.backward_cost(inputs, outputs, input_gradient, True)
+    mine = operator.backward_cost(inputs, outputs, (input_gradient,), True)
     assert counter.get_total_flops() == 2 * mine.multiply_adds
     assert mine.bias_additions == 4 * 5 * 8
 
 
-def test_backward_of_the_bare_kernel() -> None:
-    """A gradient for either factor of its two products: the forward multiply-adds twice."""
+@pytest.mark.parametrize("needed", list(product((False, True), repeat=3)), ids=str)
+def test_backward_of_the_bare_kernel(needed: tuple[bool, ...]) -> None:
+    """Whichever of queries, keys and values need a gradient; all of them: the forward multiply-adds twice."""
     operator, inputs = create("scaled_dot_product_attention"), shapes([(2, 5, 4), (2, 7, 4), (2, 7, 6)])
     outputs = operator.shapes(inputs)
-    assert operator.backward_cost(inputs, outputs, True, False) == Cost(multiply_adds=2 * (2 * 5 * 7 * (4 + 6)))
-    assert operator.backward_cost(inputs, outputs, False, False) == Cost()
+    mine = operator.backward_cost(inputs, outputs, needed, False)
+    assert mine == Cost(multiply_adds=_counted(plain, {}, tensors(inputs, batch=1), needed))
+    if all(needed):
+        assert mine == Cost(multiply_adds=2 * (2 * 5 * 7 * (4 + 6)))
+
+
+@pytest.mark.parametrize("weight_gradient", [True, False])
+@pytest.mark.parametrize("needed", list(product((False, True), repeat=3)), ids=str)
+def test_backward_of_three_sequences(needed: tuple[bool, ...], weight_gradient: bool) -> None:
+    operator, inputs = create("multi_head_attention", num_heads=2), shapes([(5, 8), (7, 8), (7, 8)])
+    outputs = operator.shapes(inputs)
+    named = {name: value.requires_grad_(weight_gradient) for name, value in operator.module(inputs).named_parameters()}
+    mine = operator.backward_cost(inputs, outputs, needed, weight_gradient)
+    assert mine.multiply_adds == _counted(multi_head(2), named, tensors(inputs, batch=1), needed)
+
+
+def _counted(run: Any, named: dict[str, Tensor], given: Sequence[Tensor], needed: tuple[bool, ...]) -> int:
+    """FlopCounterMode's multiply-adds of a backward pass."""
+    result = run(named, *(each.requires_grad_(wanted) for each, wanted in zip(given, needed, strict=True)))
+    with FlopCounterMode(display=False) as counter:
+        if result.requires_grad:
+            result.sum().backward()
+    return counter.get_total_flops() // 2
 
 
 def test_frozen_weights_get_no_gradient() -> None:
     operator, inputs = create("multi_head_attention", num_heads=2), shapes([(5, 8)])
     outputs = operator.shapes(inputs)
     scores = 2 * 5 * 5 * 4
-    assert operator.backward_cost(inputs, outputs, True, False) == Cost(multiply_adds=4 * 5 * 8 * 8 + 4 * scores)
-    assert operator.backward_cost(inputs, outputs, False, False) == Cost()
+    assert operator.backward_cost(inputs, outputs, (True,), False) == Cost(multiply_adds=4 * 5 * 8 * 8 + 4 * scores)
+    assert operator.backward_cost(inputs, outputs, (False,), False) == Cost()
 
 
 def test_depth_and_window() -> None:

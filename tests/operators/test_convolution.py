@@ -322,7 +322,7 @@ def test_backward_against_flop_counter_mode(op: str, fields: dict[str, Any], dim
         loss = module(x.requires_grad_(input_gradient)).sum()
         with FlopCounterMode(display=False) as counter:
             loss.backward()
-        mine = operator.backward_cost(inputs, outputs, input_gradient, weight_gradient=True)
+        mine = operator.backward_cost(inputs, outputs, (input_gradient,), weight_gradient=True)
         assert mine is not None
         assert counter.get_total_flops() == 2 * mine.multiply_adds
 
@@ -333,7 +333,7 @@ def test_backward_of_a_depthwise_convolution() -> None:
     inputs = shapes([(4, 8, 8)])
     outputs = operator.shapes(inputs)
     forward = operator.cost(inputs, outputs)
-    backward = operator.backward_cost(inputs, outputs, True, True)
+    backward = operator.backward_cost(inputs, outputs, (True,), True)
     assert forward is not None
     assert backward is not None
     assert 2 * (forward.multiply_adds + backward.multiply_adds) == 3 * 2 * 8 * 8 * 4 * 9 == 13_824

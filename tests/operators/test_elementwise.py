@@ -88,8 +88,8 @@ def test_what_drops_in_training() -> None:
 )
 def test_backward(op: str, inputs: list[tuple[int, ...]], expected: Cost) -> None:
     operator, given = create(op), shapes(inputs)
-    assert operator.backward_cost(given, operator.shapes(given), True, False) == expected
-    assert operator.backward_cost(given, operator.shapes(given), False, False) == Cost()
+    assert operator.backward_cost(given, operator.shapes(given), (True,) * len(given), False) == expected
+    assert operator.backward_cost(given, operator.shapes(given), (False,) * len(given), False) == Cost()
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_views_cost_nothing_back_either(op: str) -> None:
     case = next(case for case in CASES if case.op == op)
     operator, inputs = case.operator, shapes(case.inputs)
     assert operator.view
-    assert operator.backward_cost(inputs, operator.shapes(inputs), True, False) == Cost()
+    assert operator.backward_cost(inputs, operator.shapes(inputs), (True,) * len(inputs), False) == Cost()
 
 
 def test_split_names_its_outputs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -84,16 +85,17 @@ def test_against_torch(case: Case) -> None:
     ],
 )
 def test_backward_against_flop_counter_mode(op: str, fields: dict[str, Any], inputs: list[tuple[int, ...]]) -> None:
+    """Whichever of the factors need a gradient."""
     operator, given = create(op, **fields), shapes(inputs)
     outputs = operator.shapes(given)
-    for input_gradient in (False, True):
-        if not input_gradient and op == "matmul":
+    for needed in product((False, True), repeat=len(given)):
+        if op == "matmul" and not any(needed):
             continue  # it has no weights
-        values = [tensor.requires_grad_(input_gradient) for tensor in tensors(given, batch=1)]
+        values = [each.requires_grad_(wanted) for each, wanted in zip(tensors(given, batch=1), needed, strict=True)]
         loss = operator.module(given)(*values).sum()
         with FlopCounterMode(display=False) as counter:
             loss.backward()
-        mine = operator.backward_cost(given, outputs, input_gradient, op == "linear")
+        mine = operator.backward_cost(given, outputs, needed, op == "linear")
         assert mine is not None
         assert counter.get_total_flops() == 2 * mine.multiply_adds
 

@@ -65,10 +65,10 @@ def test_backward_adds_up() -> None:
     """Of a parameter over the samples, of a table at the rows that were looked up; neither passes a gradient on."""
     parameter, inputs = create("parameter", shape=[6, 8]), shapes([(5, 8)])
     table, words = create("embedding", num_embeddings=5, embedding_dim=3), (indices(7),)
-    assert parameter.backward_cost(inputs, shapes([(6, 8)]), True, True) == Cost(additions=6 * 8)
-    assert parameter.backward_cost(inputs, shapes([(6, 8)]), True, False) == Cost()
-    assert table.backward_cost(words, shapes([(7, 3)]), True, True) == Cost(additions=7 * 3)
-    assert table.backward_cost(words, shapes([(7, 3)]), True, False) == Cost()
+    assert parameter.backward_cost(inputs, shapes([(6, 8)]), (True,), True) == Cost(additions=6 * 8)
+    assert parameter.backward_cost(inputs, shapes([(6, 8)]), (True,), False) == Cost()
+    assert table.backward_cost(words, shapes([(7, 3)]), (True,), True) == Cost(additions=7 * 3)
+    assert table.backward_cost(words, shapes([(7, 3)]), (True,), False) == Cost()
 
 
 def test_window_and_depth() -> None:

@@ -72,7 +72,7 @@ def test_transposed_convolution_costs_by_its_input_positions() -> None:
 def test_depthwise_convolution_forward_and_backward() -> None:
     """Floating-point operations. FlopCounterMode 2.13 gives 27,648: the weight gradient once for each group."""
     operator, out, forward = costs("conv2d", (4, 8, 8), out_channels=4, kernel_size=3, padding=1, groups=4, bias=False)
-    backward = operator.backward_cost((Shape((4, 8, 8)),), (out,), True, True)
+    backward = operator.backward_cost((Shape((4, 8, 8)),), (out,), (True,), True)
     assert backward is not None
     assert 2 * (forward.multiply_adds + backward.multiply_adds) == 3 * 2 * (4 * 8 * 8 * 9) == 13_824
 

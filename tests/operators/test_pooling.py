@@ -272,8 +272,8 @@ def test_backward() -> None:
     ]:
         operator = create(op, kernel_size=2)
         outputs = operator.shapes(inputs)
-        assert operator.backward_cost(inputs, outputs, False, False) == elsewhere
-        assert operator.backward_cost(inputs, outputs, True, False) == own
+        assert operator.backward_cost(inputs, outputs, (False,), False) == elsewhere
+        assert operator.backward_cost(inputs, outputs, (True,), False) == own
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_backward_against_flop_counter_mode(op: str, input_gradient: bool) -> No
         sum(result.sum() for result in results).backward()
     gates = 4 if op == "lstm" else 3
     first_states = 2 * (gates * 2) * 2  # two layers: gates x hidden by hidden
-    mine = operator.backward_cost(inputs, outputs, input_gradient, True)
+    mine = operator.backward_cost(inputs, outputs, (input_gradient,), True)
     assert counter.get_total_flops() == 2 * (mine.multiply_adds - first_states)
     assert mine.bias_additions == 4 * 2 * 2 * (gates * 2)
 
@@ -160,8 +160,8 @@ def test_frozen_weights_get_no_gradient(op: str) -> None:
     operator, inputs = create(op, hidden_size=2, num_layers=2), shapes([(4, 3)])
     outputs = operator.shapes(inputs)
     forward = operator.cost(inputs, outputs)
-    assert operator.backward_cost(inputs, outputs, True, False) == Cost(multiply_adds=forward.multiply_adds)
-    assert operator.backward_cost(inputs, outputs, False, False) == Cost()
+    assert operator.backward_cost(inputs, outputs, (True,), False) == Cost(multiply_adds=forward.multiply_adds)
+    assert operator.backward_cost(inputs, outputs, (False,), False) == Cost()
 
 
 def test_outputs_have_names() -> None:

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import jsonschema
@@ -138,8 +139,8 @@ def test_samples_multiply_all_costs(name: str) -> None:
         mine, theirs = case.operator.cost(thrice, outputs, train), case.operator.cost(inputs, once, train)
         assert theirs is not None
         assert mine == theirs * 3
-    back = case.operator.backward_cost(thrice, outputs, True, True)
-    back_once = case.operator.backward_cost(inputs, once, True, True)
+    back = case.operator.backward_cost(thrice, outputs, (True,) * len(inputs), True)
+    back_once = case.operator.backward_cost(inputs, once, (True,) * len(inputs), True)
     assert back_once is not None
     assert back == back_once * 3
 
@@ -153,8 +154,10 @@ def test_costs_are_never_negative(name: str) -> None:
             for cost in (
                 operator.cost(inputs, outputs),
                 operator.cost(inputs, outputs, train=True),
-                operator.backward_cost(inputs, outputs, True, bool(operator.parameters(inputs))),
-                operator.backward_cost(inputs, outputs, False, bool(operator.parameters(inputs))),
+                *(
+                    operator.backward_cost(inputs, outputs, needed, bool(operator.parameters(inputs)))
+                    for needed in product((False, True), repeat=len(inputs))
+                ),
             ):
                 assert cost is not None
                 assert min(getattr(cost, field) for field in Cost.__struct_fields__) >= 0
@@ -165,7 +168,7 @@ def test_no_gradient_costs_nothing(name: str) -> None:
     for case in CASES:
         if case.op == name:
             inputs, outputs = shapes(case.inputs), shapes(case.outputs)
-            assert case.operator.backward_cost(inputs, outputs, False, False) == Cost()
+            assert case.operator.backward_cost(inputs, outputs, (False,) * len(inputs), False) == Cost()
 
 
 @pytest.mark.parametrize("name", [name for name, cls in REGISTRY.items() if cls.view])
@@ -177,7 +180,9 @@ def test_views_cost_nothing(name: str) -> None:
             assert case.operator.cost(inputs, outputs) == Cost()
             assert (case.operator.cost(inputs, outputs, train=True) == Cost()) is not in_training
             if name != "parameter":  # whose gradients are added up
-                assert (case.operator.backward_cost(inputs, outputs, True, False) == Cost()) is not in_training
+                assert (
+                    case.operator.backward_cost(inputs, outputs, (True,) * len(inputs), False) == Cost()
+                ) is not in_training
 
 
 class One(nn.Module):

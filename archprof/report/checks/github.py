@@ -1,7 +1,6 @@
 """Annotations of a GitHub Actions run, at the line of the spec or of the published file.
 
-GitHub shows 10 annotations of a kind a step: at most 10 errors are printed, and one notice that holds all.
-The form of a workflow command and its escapes are GitHub's (docs.github.com, workflow commands).
+At most 10 errors are printed, and one notice that holds all.
 """
 
 from __future__ import annotations
@@ -9,17 +8,16 @@ from __future__ import annotations
 import os
 
 from archprof.analysis.check import EXCEPTION, Report, shown_path
+from archprof.report.annotations import MOST, annotation
 from archprof.report.checks.terminal import counts, difference, said, summary
 from archprof.report.markdown import escaped
 from archprof.report.output import Surface
-
-MOST = 10
 
 
 def render(report: Report, surface: Surface) -> str:
     """Errors (mistakes of specs first), then the notice."""
     errors = [
-        _command(
+        annotation(
             "error",
             f"{mistake.message} [{mistake.code}]",
             file=_in_workspace(mistake.file),
@@ -30,7 +28,7 @@ def render(report: Report, surface: Surface) -> str:
         for mistake in report.mistakes
     ]
     errors.extend(
-        _command(
+        annotation(
             "error",
             difference(each),
             file=_in_workspace(each.file),
@@ -41,7 +39,7 @@ def render(report: Report, surface: Surface) -> str:
         for network, each in report.failures
     )
     everything = "\n".join([summary(report), *_all(report)])
-    return "\n".join([*errors[:MOST], _command("notice", everything, title="archprof check")]) + "\n"
+    return "\n".join([*errors[:MOST], annotation("notice", everything, title="archprof check")]) + "\n"
 
 
 def step_summary(report: Report) -> str:
@@ -74,14 +72,3 @@ def _in_workspace(path: str) -> str:
         if not relative.startswith(".."):
             return relative
     return shown_path(path)
-
-
-def _command(kind: str, message: str, **properties: str) -> str:
-    given = ",".join(f"{name}={_encoded(value, ':,')}" for name, value in properties.items())
-    return f"::{kind} {given}::{_encoded(message)}"
-
-
-def _encoded(text: str, more: str = "") -> str:
-    for char in "%\r\n" + more:
-        text = text.replace(char, f"%{ord(char):02X}")
-    return text

@@ -1,0 +1,242 @@
+"""archprof's times beside those of torch's own tools, in one process, in turns.
+
+    python benchmarks/profiling.py [--networks zf,vgg-d,googlenet,resnet-50] [--budget 8] [--passes 8] [--threads N]
+
+1. Whole passes: archprof's against torch.utils.benchmark.Timer's, round by round in shuffled order, the same call in
+   both; beside it the control, a second plain run of archprof's against the first, and the instrumented run against
+   the first: its layers add up to its own time by construction, so that this ratio is what the instruments cost.
+2. Layers: the ten that take the longest, archprof's against torch.profiler's, in blocks of passes that alternate;
+   beside each difference that between archprof's own two blocks, which is noise. torch.profiler's time of a layer is
+   that of its call in the forward pass, and in the backward pass of the autograd nodes that its calls made.
+3. What profiling costs: wall time of as many passes, from the first to the layers' times.
+
+A ratio is good where its 95 % interval lies within 3 % of 1, or is no wider than the control's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils.benchmark import Timer
+
+import archprof
+from archprof.building.running import example_inputs
+from archprof.profiling.clocks import CpuClock
+from archprof.profiling.layers import LayeredPass
+from archprof.profiling.passes import TimedPass
+from archprof.profiling.records import Pass
+from archprof.profiling.sampling import collect_together
+from archprof.profiling.statistics import Ratio, ratio
+
+NETWORKS = "zf,vgg-d,googlenet,resnet-50"
+HEAVIEST = 10
+WITHIN = 0.15
+WHOLE = "whole"
+
+
+# --- whole passes
+
+
+def timers(module: fx.GraphModule, inputs: tuple[Tensor, ...], pass_: Pass) -> Callable[[], dict[str, float]]:
+    """The same pass by torch.utils.benchmark."""
+    plain = TimedPass(module, inputs, pass_=pass_, clock=CpuClock())
+    outputs = module(*inputs)
+    gradients = [torch.randn_like(outputs)]
+    held: dict[str, Any] = {"module": module, "inputs": inputs, "torch": torch, "gradients": gradients}
+    call = "with torch.inference_mode():\n    module(*inputs)"
+    if pass_ != "forward":
+        call = "torch.autograd.backward([module(*inputs)], gradients)"
+    timer = Timer(call, "module.zero_grad(set_to_none=True)", globals=held, num_threads=torch.get_num_threads())
+    assert plain.module is module  # in the mode of the pass
+    return lambda: {WHOLE: timer.timeit(1).median}
+
+
+def whole(run: TimedPass) -> Callable[[], dict[str, float]]:
+    return lambda: {WHOLE: run()[run.pass_]}
+
+
+def whole_passes(module: fx.GraphModule, inputs: tuple[Tensor, ...], pass_: Pass, budget: float) -> str:
+    clock = CpuClock()
+    plain = TimedPass(module, inputs, pass_=pass_, clock=clock)
+    layered = LayeredPass(module, inputs, pass_=pass_, clock=clock)
+    runs = {
+        "plain": whole(plain),
+        "control": whole(plain),
+        "timer": timers(module, inputs, pass_),
+        "layers": lambda: {**layered(), WHOLE: layered.traces[-1].parts[pass_]},
+    }
+    parts = {name: times[WHOLE] for name, times in collect_together(runs, precision=0.01, budget=budget).items()}
+    against, control, layers = (ratio(parts[name], parts["plain"]) for name in ("timer", "control", "layers"))
+    flipped = Ratio(1 / against.value, 1 / against.high, 1 / against.low)  # archprof's over Timer's
+    good = flipped.low >= 0.97 and flipped.high <= 1.03
+    as_wide = width(flipped) <= width(control)
+    verdict = "within 3 %" if good else "no wider than control" if as_wide else "wider than control"
+    timing = parts["plain"]
+    return (
+        f"{pass_:<17}{timing.median * 1e3:9.1f}{parts['timer'].median * 1e3:9.1f}{timing.count:5}   "
+        f"{text(flipped)}   {text(control)}   {text(layers)}   {verdict}"
+    )
+
+
+def width(found: Ratio) -> float:
+    return max(abs(found.low - 1), abs(found.high - 1))
+
+
+def text(found: Ratio) -> str:
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+# --- layers
+
+
+def by_torch(module: fx.GraphModule, run: TimedPass, passes: int) -> list[dict[str, float]]:
+    """Seconds of each layer in each pass, forward and backward together, by torch.profiler."""
+    names = {node.target: node.meta["path"] for node in module.graph.nodes if node.op == "call_module"}
+    handles = []
+    for target, path in names.items():
+        part = module.get_submodule(str(target))
+        open_: list[Any] = []
+
+        def before(_module: Any, _given: Any, path: str = path, open_: list[Any] = open_) -> None:
+            open_.append(torch.profiler.record_function(f"layer {path}"))
+            open_[-1].__enter__()
+
+        def behind(_module: Any, _given: Any, _made: Any, open_: list[Any] = open_) -> None:
+            open_.pop().__exit__(None, None, None)
+
+        handles += [part.register_forward_pre_hook(before), part.register_forward_hook(behind)]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        for _ in range(passes):
+            with torch.profiler.record_function("pass"):
+                run()
+    for handle in handles:
+        handle.remove()
+    return list(_passes(profiler.events()))
+
+
+def _passes(events: Sequence[Any]) -> Iterator[dict[str, float]]:
+    """The events of each pass by layer. What accumulates gradients belongs to the layer that ran before it."""
+    ordered = sorted(events, key=lambda event: (event.time_range.start, -event.time_range.end))
+    starts = [event.time_range for event in ordered if event.name == "pass"]
+    for stretch in starts:
+        inside = [event for event in ordered if stretch.start <= event.time_range.start <= stretch.end]
+        found: dict[str, float] = {}
+        layer_of: dict[int, str] = {}  # by sequence number
+        layer = last = ""
+        until = 0.0
+        for event in inside:
+            if event.name.startswith("layer "):
+                layer, until = event.name.removeprefix("layer "), event.time_range.end
+                found[layer] = found.get(layer, 0.0) + event.cpu_time_total / 1e6
+            elif event.name.startswith("autograd::engine::evaluate_function"):
+                last = layer_of.get(event.sequence_nr, last)
+                found[last] = found.get(last, 0.0) + event.cpu_time_total / 1e6
+            elif event.time_range.start <= until and event.sequence_nr >= 0:
+                layer_of[event.sequence_nr] = layer  # the last: what makes no node has the number of the next one
+        yield found
+
+
+def medians(passes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {path: statistics.median(each.get(path, 0.0) for each in passes) for path in passes[0]}
+
+
+def layers(module: fx.GraphModule, inputs: tuple[Tensor, ...], passes: int) -> list[str]:
+    clock = CpuClock()
+    plain = TimedPass(module, inputs, pass_="forward+backward", clock=clock)
+    layered = LayeredPass(module, inputs, pass_="forward+backward", clock=clock)
+    for warm in (plain, layered, layered):
+        warm()
+    by_torch(module, plain, 1)  # the first use loads libraries
+    ours: list[list[dict[str, float]]] = []
+    theirs: list[dict[str, float]] = []
+    costs = {"archprof": 0.0, "torch.profiler": 0.0, "plain": 0.0}
+    for _ in range(2):
+        layered.traces.clear()
+        start = time.perf_counter()
+        for _ in range(passes):
+            layered()
+        block = [
+            {
+                path: seconds + trace.seconds("backward").get(path, 0.0)
+                for path, seconds in trace.seconds("forward").items()
+            }
+            for trace in layered.traces
+        ]
+        costs["archprof"] += time.perf_counter() - start
+        ours.append(block)
+        start = time.perf_counter()
+        theirs += by_torch(module, plain, passes)
+        costs["torch.profiler"] += time.perf_counter() - start
+        start = time.perf_counter()
+        for _ in range(passes):
+            plain()
+        costs["plain"] += time.perf_counter() - start
+    one, other, mine = (medians(each) for each in (ours[0], ours[1], list(itertools.chain(*ours))))
+    torchs = medians(theirs)
+    lines = []
+    heaviest = sorted(mine, key=mine.__getitem__, reverse=True)[:HEAVIEST]
+    for path in heaviest:
+        difference = mine[path] / torchs[path] - 1
+        noise = one[path] / other[path] - 1
+        verdict = "" if abs(difference) <= WITHIN else _why(difference, noise)
+        lines.append(
+            f"  {path:<38}{mine[path] * 1e3:9.2f}{torchs[path] * 1e3:9.2f}{difference:+9.1%}{noise:+9.1%}   {verdict}"
+        )
+    good = sum(abs(mine[path] / torchs[path] - 1) <= WITHIN for path in heaviest)
+    lines.append(f"  {good} of {len(heaviest)} within {WITHIN:.0%}")
+    lines.append(
+        f"  wall time of 2 x {passes} passes to the layers' times: archprof {costs['archprof']:.2f} s, "
+        f"torch.profiler {costs['torch.profiler']:.2f} s, plain passes {costs['plain']:.2f} s"
+    )
+    return lines
+
+
+def _why(difference: float, noise: float) -> str:
+    if abs(noise) >= abs(difference) / 2:
+        return "archprof's own blocks differ as much"
+    return "torch.profiler's records of each operator are in its times" if difference < 0 else "not explained"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--networks", default=NETWORKS)
+    parser.add_argument(
+        "--budget", type=float, default=8, help="seconds for the forward pass; three times with backward"
+    )
+    parser.add_argument("--passes", type=int, default=8, help="of a block, for the layers")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    start = time.perf_counter()
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}, batch 1"
+    )
+    print("\nwhole passes: medians in ms, ratios round by round with their 95 % intervals")
+    ratios = "".join(f"   {title:<25}" for title in ("archprof / Timer", "control / archprof", "layers / archprof"))
+    print(f"{'':31}{'archprof':>9}{'Timer':>9}{'n':>5}{ratios}")
+    networks = {}
+    for name in options.networks.split(","):
+        graph = archprof.load(name)
+        inputs = example_inputs(graph, batch=1, device=torch.device("cpu"), dtype=torch.float32)
+        networks[name] = module, inputs = archprof.build(graph), inputs
+        for pass_, budget in (("forward", options.budget), ("forward+backward", 3 * options.budget)):
+            print(f"{name:<14}{whole_passes(module, inputs, pass_, budget)}", flush=True)
+    print("\nlayers, forward and backward together: medians in ms; noise: archprof's first block against its second")
+    for name, (module, inputs) in networks.items():
+        print(f"{name:<40}{'archprof':>9}{'profiler':>9}{'differ':>9}{'noise':>9}")
+        print("\n".join(layers(module, inputs, options.passes)), flush=True)
+    print(f"\n{time.perf_counter() - start:.0f} s in all, load {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
