@@ -11,7 +11,7 @@ import typer
 
 from archprof.cli.common import SetOption, one_of, put_out, settings, surface
 from archprof.errors import UsageError
-from archprof.experiments.verdicts import MOST_SEEDS
+from archprof.experiments.verdicts import MOST_SEEDS, PLAIN
 from archprof.extras import require
 
 if TYPE_CHECKING:
@@ -132,19 +132,21 @@ def depth(
     folder = RunFolder(resume or output or free_folder(f"depth-{Path(plan.data).stem}"))
     config = configuration(plan, images)
     tasks = planned_tasks(plan, images, folder)  # before a folder is made for what cannot be built
+    if identity_insertion:
+        from archprof.experiments.insertion import insert_all, require_insertable
+
+        require_insertable(tasks)
     if resume is None:
         folder.create(config, plan.text, _environment(plan.device))
     else:
         folder.require(config)
     if identity_insertion:
-        from archprof.experiments.insertion import insert_all
-
         _train([task for task in tasks if task.depth == min(plan.depths)], images, folder, engine, workers)
         insertions = tuple(insert_all(tasks, images))
-        caption = _caption(config)
+        caption = _caption(config)[:1]
         shown = render_insertions(insertions, format_, surface(None), title=_title(config), caption=caption)
         put_out(shown)
-        if not all(each.holds for each in insertions if each.shortcut not in ("", "none")):
+        if not all(each.holds for each in insertions if each.shortcut != PLAIN):
             raise typer.Exit(1)
         return
     _report(folder, config, _train(tasks, images, folder, engine, workers), format_, tensorboard)
@@ -169,6 +171,7 @@ def _environment(device: str) -> dict[str, Any]:
 def _train(tasks: Sequence[Task], images: Images, folder: RunFolder, engine: str, workers: int | None) -> list[Trial]:
     """Train what has not ended, showing how far it is; the trials in the order of their tasks."""
     from archprof.experiments.engines import WorkerDied, local_workers, train_all, unfinished
+    from archprof.experiments.trials import ended_trials
     from archprof.report.depth_progress import Board, shown
 
     known = {task.name: trial for task in tasks if (trial := folder.trial(task.name)) is not None}
@@ -193,7 +196,7 @@ def _train(tasks: Sequence[Task], images: Images, folder: RunFolder, engine: str
         )
         raise typer.Exit(130 if interrupted else 1) from None
     finally:
-        folder.write_tables([trial for task in tasks if (trial := folder.trial(task.name)) is not None])
+        folder.write_tables(ended_trials(folder))  # those of a resumed run, whichever were wanted
     return [board.ended[task.name] for task in tasks]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -49,24 +50,20 @@ def device(
         )
         return
     require("device", "torch", "torch")
-    import torch
-
     from archprof.profiling.ceilings import attain
-    from archprof.profiling.device import open_device
+    from archprof.profiling.device import default_device, open_device
     from archprof.profiling.roofline import cached, keep
 
-    chosen = device_ or ("cuda" if torch.cuda.is_available() else "cpu")
-    with open_device(chosen, threads=threads) as opened:
+    with open_device(device_ or default_device(), threads=threads) as opened:
         known = None if refresh else cached(opened.hardware, opened.threads if opened.where.type == "cpu" else None)
         attained = known or attain(opened, budget=seconds, progress=_progress)
-    if sys.stderr is not None and sys.stderr.isatty():
-        typer.echo("\r\x1b[K", nl=False, err=True)
     if known is None:
+        _progress("")
         keep(attained)
     put_out(render(attained, peak_of(attained.hardware), format_, surface(output)), output)
 
 
 def _progress(what: str) -> None:
-    """What is being measured, on a terminal."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        typer.echo(f"\r\x1b[Kmeasuring: {what}", nl=False, err=True)
+    """What is being measured, on a terminal: a line that the next one replaces."""
+    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        typer.echo(f"\r\x1b[K{what and f'measuring: {what}'}", nl=False, err=True)

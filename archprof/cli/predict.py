@@ -108,15 +108,10 @@ def find_roofline(on: str | None, device: str | None, threads: int | None) -> Ro
 def _of_a_card(device: str) -> Roofline:
     """Which card a number means, only torch can tell."""
     require(f"--device {device}", "torch", "torch")
-    import torch
-
-    from archprof.building.device import usable_device
+    from archprof.profiling.device import hardware_of
     from archprof.profiling.roofline import known_roofline
 
-    where = usable_device(device)
-    if where.type != "cuda":
-        raise UsageError(f"device {device}: archprof measures on cpu and cuda")
-    hardware = torch.cuda.get_device_properties(where).name
+    hardware = hardware_of(device)
     found = known_roofline(hardware)
     if found is None:
         raise UsageError(f"{hardware} is not measured yet: run archprof device --device {device}")

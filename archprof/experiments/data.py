@@ -86,7 +86,7 @@ def _from_datasets(name: str) -> Images:
     if "test" in splits:
         test, note = _read_split(name, splits["test"]), ""
     else:
-        train, test = _held_back(*train)
+        train, test = _held_back(name, *train)
         note = f"no test split: every {_HELD_BACK}th image of a class is kept for the test"
     if test[0].shape[1:] != train[0].shape[1:]:
         shapes = " and ".join(_size(part[0].shape[1:]) for part in (train, test))
@@ -134,7 +134,12 @@ def _read_split(name: str, split: Any) -> tuple[NDArray[np.uint8], list[Any]]:
     """The images (N, C, H, W) and labels of a split."""
     import datasets
 
-    pictures = [column for column, feature in split.features.items() if isinstance(feature, datasets.Image)]
+    pictures = [
+        column
+        for column, feature in split.features.items()
+        # a file that does not say which column holds images has them as the struct that they are stored as
+        if isinstance(feature, datasets.Image) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
+    ]
     if not pictures:
         raise UsageError(f"--data {name}: no column holds images; there is {', '.join(split.features)}")
     label = next((column for column in _LABELS if column in split.features), None)
@@ -148,7 +153,8 @@ def _read_split(name: str, split: Any) -> tuple[NDArray[np.uint8], list[Any]]:
         raise UsageError(f"--data {name}: there are no images")
     if None in labels:
         raise UsageError(f"--data {name}: image {labels.index(None)} has no {label}")
-    return _stacked(name, (row[pictures[0]] for row in split.select_columns(pictures[:1])), len(split)), labels
+    rows = split.select_columns(pictures[:1]).cast_column(pictures[0], datasets.Image())
+    return _stacked(name, (row[pictures[0]] for row in rows), len(split)), labels
 
 
 def _stacked(name: str, pictures: Iterator[Any], count: int) -> NDArray[np.uint8]:
@@ -173,7 +179,7 @@ def _stacked(name: str, pictures: Iterator[Any], count: int) -> NDArray[np.uint8
 
 
 def _held_back(
-    images: NDArray[np.uint8], labels: Sequence[Any]
+    name: str, images: NDArray[np.uint8], labels: Sequence[Any]
 ) -> tuple[tuple[NDArray[np.uint8], list[Any]], tuple[NDArray[np.uint8], list[Any]]]:
     """Every fifth image of a class apart from the others."""
     seen: Counter[Any] = Counter()
@@ -183,7 +189,9 @@ def _held_back(
         kept[seen[label] % _HELD_BACK == 0].append(index)
     train, test = kept
     if not test:
-        raise UsageError(f"no test split, and no class has {_HELD_BACK} images of which one could be kept for the test")
+        raise UsageError(
+            f"--data {name}: no test split, and no class has {_HELD_BACK} images of which one could be kept for it"
+        )
     return (images[train], [labels[i] for i in train]), (images[test], [labels[i] for i in test])
 
 

@@ -56,18 +56,29 @@ class Insertion(msgspec.Struct, frozen=True):
         return all(effect.equal for effect in self.effects)
 
 
+def require_insertable(tasks: Sequence[Task]) -> None:
+    """Raise UsageError, before anything is trained, where `insert_all` would."""
+    for shallow, deep in _pairs(tasks):
+        _ways(shallow, deep.graph, _inserted(shallow.graph, deep.graph))
+
+
 def insert_all(tasks: Sequence[Task], images: Images) -> Iterator[Insertion]:
     """The shallowest net of the tasks made as deep as the deepest, for each shortcut and seed; plain ones last.
 
     Raises UsageError for fewer than two depths, and as `insert` does.
     """
+    for shallow, deep in _pairs(tasks):
+        yield from insert(shallow, deep.graph, deep.depth, images)
+
+
+def _pairs(tasks: Sequence[Task]) -> list[tuple[Task, Task]]:
+    """The shallowest and the deepest of the tasks with each shortcut and seed."""
     depths = sorted({task.depth for task in tasks})
     if len(depths) < 2:
         raise UsageError(f"--identity-insertion needs two depths, the net's and the one it gets, not {depths[0]} alone")
-    deepest = {task.shortcut: task.graph for task in tasks if task.depth == depths[-1]}
-    for task in sorted(tasks, key=lambda each: (each.shortcut == PLAIN, each.shortcut, each.seed)):
-        if task.depth == depths[0]:
-            yield from insert(task, deepest[task.shortcut], depths[-1], images)
+    ordered = sorted(tasks, key=lambda task: (task.shortcut == PLAIN, task.shortcut, task.seed))
+    shallow, deep = ([task for task in ordered if task.depth == depth] for depth in (depths[0], depths[-1]))
+    return list(zip(shallow, deep, strict=True))
 
 
 def insert(shallow: Task, deep: Graph, deeper: int, images: Images) -> tuple[Insertion, ...]:
@@ -84,7 +95,7 @@ def insert(shallow: Task, deep: Graph, deeper: int, images: Images) -> tuple[Ins
     checkpoint = load_checkpoint(Path(shallow.checkpoints))
     assert checkpoint is not None
     blocks = _inserted(shallow.graph, deep)
-    ways = _plain_ways(deep, blocks) if shallow.shortcut == PLAIN else _residual_ways(deep, blocks)
+    ways = _ways(shallow, deep, blocks)
     with settled(shallow.threads):
         effects = _effects(shallow, deep, ways, checkpoint["module"], images)
     return tuple(
@@ -127,6 +138,11 @@ def _inserted(shallow: Graph, deep: Graph) -> Blocks:
     if there:
         raise UsageError(f"{refusal}: it has no {next(iter(there))}")
     return blocks
+
+
+def _ways(shallow: Task, deep: Graph, blocks: Blocks) -> Ways:
+    """What makes the blocks compute the identity, or next to it. Raises UsageError where nothing does."""
+    return _plain_ways(deep, blocks) if shallow.shortcut == PLAIN else _residual_ways(deep, blocks)
 
 
 def _residual_ways(deep: Graph, blocks: Blocks) -> Ways:

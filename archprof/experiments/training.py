@@ -51,18 +51,18 @@ def train(task: Task, images: Images, watch: Watch) -> Trial:
 
     `watch` is told after each step. What it raises (a stop) leaves the checkpoint of the last whole epoch.
     """
-    with settled(task.threads):
+    with settled(task.threads, task.device):
         return _Training(task, images).run(watch)
 
 
 @contextlib.contextmanager
-def settled(threads: int) -> Iterator[None]:
+def settled(threads: int, device: str = "cpu") -> Iterator[None]:
     """Threads and denormals as the task has them; torch's random state is the caller's again afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # dying activations of deep plain nets are many times slower without
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
             yield
     finally:
         torch.set_flush_denormal(False)

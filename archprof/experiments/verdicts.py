@@ -116,7 +116,8 @@ def notes(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> tuple[str, ..
     seeds = len({trial.seed for trial in trials})
     lines.append(
         "shown: the exact one-sided sign-flip test over paired seeds rejects the opposite at 5 %; contradicted: it "
-        "rejects the claim. With five seeds all five must agree (1 in 32); fewer can show nothing."
+        "rejects the claim. With five seeds all five must agree (1 in 32); fewer can show nothing. A claim of several "
+        "comparisons is shown where all are, contradicted where one is."
     )
     if any(verdict.outcome == "shown" for verdict in verdicts):
         rate = 100 * (1 - LEVEL ** (1 / seeds))

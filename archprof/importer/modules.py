@@ -28,7 +28,8 @@ from archprof.importer.conversion import BatchTaken, Conversion, Held, Weight
 
 # a batch that no dimension of a network is a multiple of, so that it can be told from all of them
 PRIMES = (1009, 10007, 2003, 3001, 4001, 5003, 6007, 7001, 8009, 9001)
-MAX_CALLS = 200_000  # of torch in one forward; ResNet-1202 makes some 10,000
+MAX_CALLS = 50_000  # of torch in one forward; ResNet-1202 makes some 4,000
+MAX_DRAFT_CALLS = 2_000  # with values, where each comparison of data makes all later ones slower
 
 Given = tuple[int | None, Any]  # an argument, and the dimension that holds its batch
 
@@ -229,15 +230,15 @@ def _exported(
 def _export(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], draft: bool) -> Any:
     # a draft carries values along, so that a module may branch on them (as torch.export.draft_export does)
     options: dict[str, Any] = {"fake_tensor_propagate_real_tensors": True} if draft else {}
-    calls = _Calls()
+    calls = _Calls(MAX_DRAFT_CALLS if draft else MAX_CALLS)
     try:  # torch prints the trace on stderr
         with functorch_config.patch(options), contextlib.redirect_stderr(io.StringIO()), calls:
             return torch.export.export(module, args, kwargs, strict=False)
     except Exception as error:  # a module's code may raise anything
-        if calls.count > MAX_CALLS:
+        if calls.count > calls.most:
             raise UsageError(
-                f"{type(module).__name__} cannot be traced: its forward makes more than {MAX_CALLS:,} calls; a loop "
-                "that ends when the data say so does not end here, where there are none"
+                f"{type(module).__name__} cannot be traced: its forward makes more than {calls.most:,} calls of torch; "
+                "a loop whose end depends on the data may not end here, where all inputs are zeros"
             ) from None
         text = str(error).strip() or type(error).__name__
         raise _Untraceable(text.splitlines()[0]) from error
@@ -246,12 +247,15 @@ def _export(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dr
 class _Calls(TorchFunctionMode):
     """Counts the calls of torch, and stops at too many."""
 
-    count = 0
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.count = 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
-        if self.count > MAX_CALLS:
-            raise RecursionError(f"more than {MAX_CALLS} calls")
+        if self.count > self.most:
+            raise RecursionError(f"more than {self.most} calls")
         return function(*args, **(kwargs or {}))
 
 

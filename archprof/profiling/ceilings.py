@@ -18,7 +18,9 @@ DTYPES = ("float64", "float32", TF32, "bfloat16", "float16")
 SIZES = (512, 1024, 2048, 4096, 8192, 16384)
 BUDGET = 3.0  # seconds, of each figure
 STRETCHES = 5
-STRETCH = 0.05  # seconds, at least, so that what a stamp costs is nothing beside it
+# seconds of a stretch, at least, so that what a stamp costs is nothing beside it; on a CPU no longer than the turn that
+# a busy system gives, on a card long enough for its clock to settle
+STRETCH = {"cpu": 0.004, "cuda": 0.05}
 _LARGEST_ARRAY = 2**30  # bytes
 _SMALLEST_ARRAY = 2**26
 
@@ -34,9 +36,9 @@ def attain(
     """Measure an open device; each figure takes `budget` seconds or little more.
 
     A product is that of two square matrices of normal numbers, into a third. Each of `sizes` that fits the budget is
-    tried, then the best of them until the budget ends: the best stretch counts. Bytes are those read and written: copy
-    moves two arrays, triad (a = b + 3c, as McCalpin's STREAM has it) three, of `array` bytes each: by default four
-    times the last-level cache, 64 MiB at least and 1 GiB at most.
+    tried, then the best of them again: the best stretch counts. Bytes are those read and written: copy moves two
+    arrays, triad (a = b + 3c, as McCalpin's STREAM has it) three, of `array` bytes each: by default four times the
+    last-level cache, 64 MiB at least and 1 GiB at most.
     """
     operations: dict[str, float] = {}
     best_sizes: dict[str, int] = {}
@@ -75,7 +77,11 @@ def attain(
 
 
 def _product(device: Device, dtype: str, budget: float, sizes: Sequence[int]) -> tuple[float, int]:
-    """Operations a second of square products, and the size that they were attained with."""
+    """Operations a second of square products, and the size that they were attained with.
+
+    Each size has its part of the budget, and the best of them what is left: on a machine that others use too, the more
+    often a product is tried, the nearer its best time comes to that of a quiet one.
+    """
     kind: torch.dtype = getattr(torch, "float32" if dtype == TF32 else dtype)
     end = time.monotonic() + budget
     rates: dict[int, float] = {}
@@ -85,7 +91,7 @@ def _product(device: Device, dtype: str, budget: float, sizes: Sequence[int]) ->
         fits = memory is None or 4 * kind.itemsize * size**2 < memory
         if rates and (not fits or time.monotonic() + STRETCHES * expected > end):
             break
-        seconds = _best(device, _multiplication(device, kind, size))
+        seconds = _best(device, _multiplication(device, kind, size), budget / (len(sizes) + 1))
         rates[size] = 2 * size**3 / seconds
         expected = 8 * seconds
     best = max(rates, key=rates.__getitem__)
@@ -104,7 +110,7 @@ def _best(device: Device, step: Callable[[], object], budget: float = 0.0) -> fl
     end = time.monotonic() + budget
     _stretch(device, step, 1)  # the first may set things up
     best = _stretch(device, step, 1)
-    repeats = max(1, round(STRETCH / best))
+    repeats = max(1, round(STRETCH[device.where.type] / best))
     count = 0
     while count < STRETCHES or time.monotonic() < end:
         best = min(best, _stretch(device, step, repeats))

@@ -117,7 +117,27 @@ def open_device(
         return CpuDevice(where, threads)
     if where.type == "cuda":
         return CudaDevice(where, threads, tf32=tf32, cudnn_benchmark=cudnn_benchmark, flush_l2=flush_l2)
-    raise UsageError(f"device {name}: archprof measures on cpu and cuda")
+    raise _not_measured_on(name)
+
+
+def default_device() -> str:
+    """cuda where torch can use one, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def hardware_of(name: str) -> str:
+    """What a device is called, without opening it. Raises UsageError as `open_device` does."""
+    where = usable_device(name)
+    if where.type == "cpu":
+        return machine.cpu_hardware()
+    if where.type == "cuda":
+        found: str = torch.cuda.get_device_properties(where).name
+        return found
+    raise _not_measured_on(name)
+
+
+def _not_measured_on(name: str | torch.device) -> UsageError:
+    return UsageError(f"device {name}: archprof measures on cpu and cuda")
 
 
 def run_for_sensor(sensor: Sensor, device: Device, step: Callable[[], object], limit: float) -> int:

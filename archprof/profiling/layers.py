@@ -28,7 +28,7 @@ LOSS = "(loss)"  # and those made behind the network
 _UNNUMBERED = 2**64 - 1  # of the nodes that accumulate parameters' gradients
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """A stretch of one pass that went to one layer; seconds since the pass began."""
 
     path: str

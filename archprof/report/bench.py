@@ -182,7 +182,10 @@ def _memory_captions(run: Run, measured: Sequence[Cell]) -> list[str]:
     )
     found = [f"peak: {how}, in passes of their own before those that are timed"]
     if any(map(_over_model, measured)):
-        found.append("peak / model: over the memory model's prediction, which knows no workspaces (docs/memory.md)")
+        found.append(
+            "peak / model: over the memory model's prediction, which knows neither workspaces nor what an allocator "
+            "keeps for later (docs/memory.md)"
+        )
     return found
 
 

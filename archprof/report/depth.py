@@ -333,6 +333,7 @@ def render_insertions(
     caption: Sequence[str] = (),
 ) -> str:
     """What inserted blocks changed, in one of FORMATS."""
+    title = f"Identity insertion: {title}"
     if format == "json":
         document = {
             "schema": INSERTION_SCHEMA,
@@ -341,34 +342,40 @@ def render_insertions(
             "notes": list(caption),
         }
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    groups = {each.shortcut: "plain" if each.shortcut == PLAIN else "residual" for each in insertions}
-    several = len({each.seed for each in insertions}) > 1
+    groups: dict[tuple[str, str], list[Insertion]] = {}
+    for each in insertions:
+        groups.setdefault((each.shortcut, each.values), []).append(each)
+    seeds = len({each.seed for each in insertions})
     sheet = Sheet(
         title=title,
         headers=("net", "inserted", "mode", "difference", "error % before", "error % after"),
         right=(False, False, False, True, True, True),
-        lines=tuple(
-            Line(
-                cells=(
-                    f"{groups[each.shortcut]} {each.depth} -> {each.deeper}" + f", seed {each.seed}" * several,
-                    each.values,
-                    effect.mode,
-                    "equal" if effect.equal else f"{effect.difference:.1e}",
-                    f"{effect.error_before:.2f}",
-                    f"{effect.error_after:.2f}",
-                )
-            )
-            for each in insertions
-            for effect in each.effects
-        ),
+        lines=tuple(_insertion_line(group, mode) for group in groups.values() for mode in range(2)),
         caption=(
             *caption,
             "inserted: blocks whose last layer (its batch-norm scale, or the convolution) is zero; blocks of identity "
             "(Dirac) convolutions, rescaled: with batch-norm scale sqrt(1 + eps)",
             "difference: the largest of the outputs for all training images, over the largest output; equal: to the "
             "last bit. In training mode batch norm uses the statistics of each batch. error: training error",
+            *([f"{seeds} seeds: the largest difference, and means of errors"] if seeds > 1 else []),
         ),
     )
     if format == "markdown":
         return markdown.render(sheet, surface)
     return terminal.render(sheet, surface)
+
+
+def _insertion_line(group: Sequence[Insertion], mode: int) -> Line:
+    """One net over its seeds, in one mode."""
+    first, effects = group[0], [each.effects[mode] for each in group]
+    equal = all(effect.equal for effect in effects)
+    return Line(
+        cells=(
+            f"{'plain' if first.shortcut == PLAIN else 'residual'} {first.depth} -> {first.deeper}",
+            first.values,
+            effects[0].mode,
+            "equal" if equal else f"{max(effect.difference for effect in effects):.1e}",
+            f"{statistics.fmean(effect.error_before for effect in effects):.2f}",
+            f"{statistics.fmean(effect.error_after for effect in effects):.2f}",
+        )
+    )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours, which people with any colour vision tell apart; from shallow to deep
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _GREY = "#444444"
+_WIDE = 4  # responses that differ by more than this factor are drawn on a logarithmic axis
 _WIDTH, _DPI = 8.0, 150  # inches and pixels an inch: 1200 pixels
 _BOLD, _THIN = 2.4, 0.9
 _STYLES = ("-", "-", "-.", ":")  # of residual nets by shortcut; plain ones are dashed
@@ -167,30 +168,64 @@ def _add_legend(axes: Axes, with_divergence: bool) -> None:
 
 
 def response_figure(trials: Sequence[Trial], title: str) -> Figure:
-    """The standard deviation of every layer's response, in the order of the layers and sorted by size."""
+    """The standard deviation of every layer's response, in the order of the layers and sorted by size.
+
+    All nets together on the left; where there are plain ones, whose responses can be many times larger, the residual
+    ones alone on the right.
+    """
     from matplotlib.figure import Figure
 
-    measured, colours = [trial for trial in trials if trial.responses], _colours(trials)
+    names = group_names(trials)
+    residual = [shortcut for shortcut in names if shortcut != PLAIN]
+    columns = (
+        {"all nets": list(names), "residual nets": residual} if 0 < len(residual) < len(names) else {"": list(names)}
+    )
     figure = Figure(figsize=(_WIDTH, 6.4), dpi=_DPI, layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, sharey=True)
-    for place, (shortcut, name) in enumerate(group_names(trials).items()):
-        style = "--" if shortcut == PLAIN else _STYLES[place % len(_STYLES)]
-        for depth, net in _nets(measured, shortcut).items():
+    panels = figure.subplots(2, len(columns), sharex=True, sharey="col", squeeze=False)
+    for (which, shortcuts), upper, lower in zip(columns.items(), *panels, strict=True):
+        _draw_responses(trials, shortcuts, upper, lower)
+        upper.set_title(f"{which}: layers in their order" if which else "layers in their order")
+        lower.set_title(f"{which}: sorted by size" if which else "layers sorted by size")
+        lower.set_xlabel("layer")
+    for axes, *_ in panels:
+        axes.set_ylabel("standard deviation")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), 4),
+        frameon=False,
+        fontsize=9,
+        title=_seeds_text([trial for trial in trials if trial.responses]),
+        title_fontproperties={"size": 8},
+    )
+    figure.suptitle(f"{title}: layer responses")
+    return figure
+
+
+def _draw_responses(trials: Sequence[Trial], shortcuts: Sequence[str], upper: Axes, lower: Axes) -> None:
+    from matplotlib import ticker
+
+    names, colours = group_names(trials), _colours(trials)
+    lowest, highest = float("inf"), 0.0
+    for shortcut in shortcuts:
+        style = "--" if shortcut == PLAIN else _STYLES[list(names).index(shortcut) % len(_STYLES)]
+        for depth, net in _nets([trial for trial in trials if trial.responses], shortcut).items():
             profiles = [[each.std for each in trial.responses] for trial in net]
+            lowest = min(lowest, *map(min, profiles))
+            highest = max(highest, *map(max, profiles))
             for axes, rows in ((upper, profiles), (lower, [sorted(each, reverse=True) for each in profiles])):
                 curve = _curve({layer: list(values) for layer, values in enumerate(zip(*rows, strict=True), 1)})
-                _draw(axes, curve, colours[depth], 1.6, 0.18, style=style, label=f"{name}, {depth} layers")
-    upper.set_title("layers in their order")
-    lower.set_title("layers sorted by size")
-    lower.set_xlabel("layer")
+                _draw(axes, curve, colours[depth], 1.6, 0.18, style=style, label=f"{names[shortcut]}, {depth} layers")
     for axes in (upper, lower):
-        axes.set_ylabel("standard deviation")
+        if 0 < _WIDE * lowest < highest:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_formatter(ticker.NullFormatter())
         axes.margins(x=0.01)
         axes.grid(alpha=0.25)
-    upper.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
-    figure.suptitle(f"{title}: layer responses")
-    figure.supxlabel(_seeds_text(measured), fontsize=8, color=_GREY)
-    return figure
 
 
 # --- both

@@ -42,6 +42,8 @@ class Board:
                 continue
             trial, progress = self.ended.get(name), self.read(name)
             epochs = trial.epochs if trial is not None else progress.epochs if progress is not None else ()
+            if not epochs:
+                continue
             skipped = sum(epoch.iteration <= progress.resumed_at for epoch in epochs) if progress is not None else 0
             first = self.told.setdefault(name, skipped)
             self.told[name] = max(first, len(epochs))

@@ -137,7 +137,8 @@ def captions(profile: Profile) -> Iterator[str]:
     key = cell.key
     for part, timing in cell.timings.items():
         yield f"{part}: {timing_text(timing)}"
-    yield "these are medians (95 % intervals) of whole passes without instruments; passes between them timed the layers"
+    between = "; passes between them timed the layers" if cell.layers else ""
+    yield f"these are medians (95 % intervals) of whole passes without instruments{between}"
     if cell.layers_ratio:
         sums = ", ".join(f"{part} {value:.2f}" for part, value in cell.layers_ratio.items())
         yield f"sum of the layers over the whole: {sums}"

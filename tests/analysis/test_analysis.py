@@ -238,3 +238,26 @@ def test_outputs_may_be_inputs() -> None:
     graph = net.graph(0)
     assert graph.outputs == {"0": Value(0)}
     assert (analyse(graph).depth, analyse(graph).flops) == (0, 0)
+
+
+def test_a_backward_pass_does_not_come_to_what_reaches_no_output() -> None:
+    """Of two branches one is left out of the outputs: a linear layer's weight gradient is that of the other."""
+    net = Builder((8,))
+    net.add("left", "linear", 0, out_features=4, bias=False)
+    net.add("right", "linear", 0, out_features=4, bias=False)
+    both, left = net.graph(1, 2), net.graph(1)
+    assert [analyse(graph, passes="backward").flops for graph in (both, left)] == [2 * 32, 32]
+    assert analyse(left).flops == 2 * 32
+
+
+@pytest.mark.parametrize(("trained", "factors"), [((), 0), ((0,), 1), ((1,), 1), ((0, 1), 2)])
+def test_of_a_product_only_the_factors_behind_a_parameter_need_a_gradient(
+    trained: tuple[int, ...], factors: int
+) -> None:
+    net = Builder((3, 4), (4, 5))
+    ends = [0, 1]
+    for place in trained:
+        ends[place] = net.add(f"layer{place}", "linear", place, out_features=(4, 5)[place], bias=False)
+    net.add("product", "matmul", *ends)
+    figures = by_path(net.graph(), passes="backward")
+    assert figures["product"].flops == factors * 3 * 4 * 5  # type: ignore[attr-defined]

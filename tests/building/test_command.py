@@ -283,3 +283,23 @@ def test_the_api_without_torch() -> None:
 def test_importing_what_builds_imports_no_torch() -> None:
     code = "import sys, archprof, archprof.cli; archprof.build; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", ["torch.nn:ReLU", "model.onnx"])
+def test_what_is_a_network_already_is_not_built(run: Run, name: str) -> None:
+    assert run(name) == (
+        2,
+        "",
+        f"{name} is a network already, which build does not make anew: archprof import writes it as a spec, which "
+        "build takes\n",
+    )
+
+
+@pytest.mark.parametrize(("version", "refused"), [("2.4.1+cpu", True), ("2.5.0", False), ("2.13.0+cpu", False)])
+def test_onnx_needs_a_torch_that_can_write_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, version: str, refused: bool
+) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    status, _, errors = run("zf", "--onnx", "zf.onnx", "--device", "meta")
+    assert status == 2
+    assert (errors == f"--onnx needs torch 2.5 or newer, and this is {version}\n") is refused

@@ -28,7 +28,7 @@ name: dropping
 input: [1, 8, 8]
 parameters: {depth: {default: 2, minimum: 1}, classes: {default: 3}}
 layers:
-  - {name: conv, op: conv2d, out_channels: 4, kernel_size: 3, padding: 1, repeat: =depth, norm: batch_norm2d, activation: relu}
+  - {name: conv, op: conv2d, out_channels: 4, kernel_size: 3, padding: 1, repeat: =depth, norm: batch_norm2d}
   - {name: drop, op: dropout, p: 0.3}
   - {name: flatten, op: flatten}
   - {name: fc, op: linear, out_features: =classes}

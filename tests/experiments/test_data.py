@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,14 @@ def encoded(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def write_parquet(path: Path, pictures: Sequence[Image.Image], labels: Sequence[Any], column: str = "label") -> None:
-    """As the Hugging Face hub lays image data out."""
-    about = '{"info": {"features": {"image": {"_type": "Image"}}}}'
+def write_parquet(
+    path: Path, pictures: Sequence[Image.Image], labels: Sequence[Any], column: str = "label", *, typed: bool = True
+) -> None:
+    """As the Hugging Face hub lays image data out; without its types, where they are left away."""
+    features = {"image": {"_type": "Image"}, column: {"_type": "Value", "dtype": "int64"}}
+    about = {"huggingface": json.dumps({"info": {"features": features}})} if typed else {}
     rows = {"image": [{"bytes": encoded(each), "path": None} for each in pictures], column: labels}
-    parquet.write_table(pyarrow.table(rows).replace_schema_metadata({"huggingface": about}), path)
+    parquet.write_table(pyarrow.table(rows).replace_schema_metadata(about), path)
 
 
 def write_folder(folder: Path, sizes: dict[str, tuple[int, int]], mode: str = "RGB", count: int = 6) -> None:
@@ -71,10 +75,11 @@ def test_a_fingerprint_tells_one_pixel_and_one_label() -> None:
     assert first.fingerprint() == small_images().fingerprint()
 
 
-def test_a_folder_of_parquet_files_has_its_splits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_folder_of_parquet_files_has_its_splits(tmp_path: Path, typed: bool) -> None:
     pictures = [picture(seed) for seed in range(6)]
-    write_parquet(tmp_path / "train.parquet", pictures[:4], [3, 7, 7, 3])
-    write_parquet(tmp_path / "test.parquet", pictures[4:], [7, 3])
+    write_parquet(tmp_path / "train.parquet", pictures[:4], [3, 7, 7, 3], typed=typed)
+    write_parquet(tmp_path / "test.parquet", pictures[4:], [7, 3], typed=typed)
     found = load_images(str(tmp_path))
     assert (found.shape, found.classes, found.note) == ((3, 6, 5), 2, "")
     assert found.train_labels.tolist() == [0, 1, 1, 0]
@@ -182,15 +187,13 @@ def nothing(folder: Path) -> None:
         (no_labels, "no column is called label, labels, fine_label, class or target; there is image, kind"),
         (missing_label, "image 1 has no label"),
         (no_images, "no column holds images; there is text, label"),
-        (too_few, "no test split, and no class has 5 images of which one could be kept for the test"),
+        (too_few, "no test split, and no class has 5 images of which one could be kept for it"),
         (no_training, "no split is called train; there is test"),
         (broken, "Parquet file size is 0 bytes"),
         (nothing, "The directory at FOLDER doesn't contain any data files"),
     ],
 )
-def test_data_that_cannot_be_trained_on_are_refused(
-    tmp_path: Path, make: Callable[[Path], None], message: str
-) -> None:
+def test_data_that_cannot_be_trained_on_are_refused(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     make(tmp_path)
     with pytest.raises(UsageError) as refusal:
         load_images(str(tmp_path))

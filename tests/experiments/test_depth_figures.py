@@ -40,6 +40,8 @@ def words(figure: Figure) -> str:
     for axes in figure.axes:
         legend = axes.get_legend()
         found += [text.get_text() for text in legend.get_texts()] if legend else []
+    for below in figure.legends:
+        found += [below.get_title().get_text(), *(text.get_text() for text in below.get_texts())]
     return "\n".join([*found, figure.get_suptitle(), figure.get_supxlabel()])
 
 
@@ -77,7 +79,8 @@ def test_words_of_the_errors() -> None:
 
 def test_one_seed_has_no_spread() -> None:
     for figure in (error_figure(run(seeds=1), TITLE), response_figure(run(seeds=1), TITLE)):
-        assert figure.get_supxlabel() == "one seed a net"
+        assert "one seed a net" in words(figure)
+        assert "median" not in words(figure)
 
 
 def test_panels_have_one_scale() -> None:
@@ -156,8 +159,11 @@ def test_thousands_of_iterations() -> None:
 
 def test_responses_in_both_orders() -> None:
     """made.trial has 0.1 below and 0.1 above, in this order."""
-    ordered, by_size = response_figure(run(), TITLE).axes
-    assert (ordered.get_title(), by_size.get_title()) == ("layers in their order", "layers sorted by size")
+    ordered, residual, by_size, residual_by_size = response_figure(run(), TITLE).axes
+    assert [axes.get_title() for axes in (ordered, residual, by_size, residual_by_size)] == [
+        "all nets: layers in their order", "residual nets: layers in their order", "all nets: sorted by size",
+        "residual nets: sorted by size",
+    ]  # fmt: skip
     drawn = {
         (to_hex(line.get_color()), line.get_linestyle()): [list(line.get_xdata()), list(line.get_ydata())]
         for line in ordered.lines
@@ -168,9 +174,27 @@ def test_responses_in_both_orders() -> None:
         (BLUE, "-"): [[1, 2], pytest.approx([0.452, 0.652])],
         (RED, "-"): [[1, 2], pytest.approx([0.441, 0.641])],
     }
-    assert [list(line.get_ydata()) for line in by_size.lines] == [
-        list(line.get_ydata())[::-1] for line in ordered.lines
+    for first, second in ((ordered, by_size), (residual, residual_by_size)):
+        assert [list(line.get_ydata())[::-1] for line in second.lines] == [
+            list(line.get_ydata()) for line in first.lines
+        ]  # fmt: skip
+    assert [list(line.get_ydata()) for line in residual.lines] == [
+        list(line.get_ydata()) for line in ordered.lines[2:]
     ]  # fmt: skip
+    assert ordered.get_yscale() == "linear"
+
+
+def test_responses_of_many_sizes_have_a_logarithmic_axis() -> None:
+    trials = run(lambda depth, shortcut, _: (0, 0, 9.0 if (depth, shortcut) == (56, "none") else 1.0))
+    together, residual, *_ = response_figure(trials, TITLE).axes
+    assert (together.get_yscale(), residual.get_yscale()) == ("log", "linear")
+    assert together.yaxis.get_major_formatter()(0.5, 0) == "0.5"
+
+
+@pytest.mark.parametrize("shortcuts", [("none",), ("identity",), ("",)])
+def test_responses_of_nets_of_one_kind(shortcuts: tuple[str, ...]) -> None:
+    titles = [axes.get_title() for axes in response_figure(run(shortcuts=shortcuts), TITLE).axes]
+    assert titles == ["layers in their order", "layers sorted by size"]
 
 
 def test_words_of_the_responses() -> None:

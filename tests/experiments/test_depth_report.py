@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from archprof.experiments.insertion import Effect, Insertion
@@ -14,7 +19,8 @@ from archprof.experiments.records import Response, Trial
 from archprof.report import Surface
 from archprof.report.depth import INSERTION_SCHEMA_FILE, SCHEMA_FILE, nets, render, render_insertions
 from tests import goldens
-from tests.experiments.made import replaced, run, trial
+from tests.experiments.made import replaced, trial
+from tests.experiments.made import run as trained
 
 TITLE = "resnet-cifar on digits"
 HOW = ("recipe digits: 12 epochs, one thread a trial",)
@@ -27,7 +33,7 @@ def messy() -> list[Trial]:
         worse = (depth - 20) * (1 + seed / 10) if shortcut == "none" else seed / 50
         return worse, 2 + worse * 1.01, 0.6 - depth / 1000 + (0.01 if shortcut == "none" else 0)
 
-    trials = run(errors, depths=(20, 32, 44, 56))
+    trials = trained(errors, depths=(20, 32, 44, 56))
     trials = replaced(trials, 56, "none", 2, status="diverged", epochs=(), responses=())
     return replaced(trials, 44, "identity", 4, status="unfinished", epochs=(), responses=(), params=0)
 
@@ -35,7 +41,7 @@ def messy() -> list[Trial]:
 @pytest.mark.parametrize("name", ["typical", "messy", "one-seed"])
 @pytest.mark.parametrize("ending", ["80.txt", "txt", "md", "json"])
 def test_render(name: str, ending: str) -> None:
-    trials = {"typical": run(), "messy": messy(), "one-seed": run(seeds=1)}[name]
+    trials = {"typical": trained(), "messy": messy(), "one-seed": trained(seeds=1)}[name]
     kind = {"md": "markdown", "json": "json"}.get(ending, "terminal")
     width = 80 if ending == "80.txt" else None
     text = render(trials, kind, Surface(width=width), title=TITLE, caption=HOW)
@@ -47,18 +53,18 @@ def test_render(name: str, ending: str) -> None:
 
 
 def test_colour_is_the_only_difference() -> None:
-    coloured = render(run(), "terminal", Surface(width=80, colour=True), title=TITLE)
+    coloured = render(trained(), "terminal", Surface(width=80, colour=True), title=TITLE)
     assert coloured.count("\x1b[1mshown\x1b[0m") == 6
     plain = coloured.replace("\x1b[1m", "").replace("\x1b[0m", "")
-    assert plain == render(run(), "terminal", Surface(width=80), title=TITLE)
+    assert plain == render(trained(), "terminal", Surface(width=80), title=TITLE)
 
 
 def test_ascii() -> None:
-    assert render(run(), "terminal", Surface(unicode=False), title=TITLE).isascii()
+    assert render(trained(), "terminal", Surface(unicode=False), title=TITLE).isascii()
 
 
 def test_nets() -> None:
-    trials = [each for each in run() if (each.depth, each.shortcut) == (56, "none")]
+    trials = [each for each in trained() if (each.depth, each.shortcut) == (56, "none")]
     (net,) = nets(replaced(trials, 56, "none", 1, status="diverged", responses=()))
     assert (net.name, net.depth, net.shortcut, net.params) == ("plain-56", 56, "none", 56000)
     assert (net.seeds, net.diverged, net.unfinished) == ((0, 1, 2, 3, 4), (1,), ())
@@ -91,7 +97,7 @@ def test_without_responses_there_is_no_table_of_them() -> None:
 
 
 def test_json_has_all_digits() -> None:
-    document: dict[str, Any] = json.loads(render(run(), "json", Surface(), title=TITLE))
+    document: dict[str, Any] = json.loads(render(trained(), "json", Surface(), title=TITLE))
     (evidence,) = document["verdicts"][0]["evidence"]
     assert evidence["differences"] == [57.0 + seed - 0.2 for seed in range(5)]
     assert evidence["p"] == 1 / 32
@@ -117,12 +123,45 @@ def insertions(seeds: int = 1) -> list[Insertion]:
 @pytest.mark.parametrize("ending", ["txt", "md", "json"])
 def test_insertions(ending: str) -> None:
     kind = {"md": "markdown", "json": "json"}.get(ending, "terminal")
-    text = render_insertions(insertions(), kind, Surface(width=80), title=f"Identity insertion: {TITLE}", caption=HOW)
+    text = render_insertions(insertions(), kind, Surface(width=80), title=TITLE, caption=HOW)
     if kind == "json":
         jsonschema.validate(json.loads(text), json.loads(INSERTION_SCHEMA_FILE.read_text()))
     goldens.check(f"depth-insertion.{ending}", text)
 
 
-def test_insertions_of_several_seeds_say_which() -> None:
-    text = render_insertions(insertions(2), "terminal", Surface(), title=TITLE)
-    assert text.count("residual 20 -> 56, seed 0  ") == text.count("plain 20 -> 56, seed 1  ") == 2
+def test_insertions_of_several_seeds() -> None:
+    """One that is not equal makes none of a line equal; errors are means."""
+    first, second = insertions()[0], insertions(2)[2]
+    off = msgspec.structs.replace(second, effects=(Effect("evaluation", False, 0.5, 3.0, 4.0), second.effects[1]))
+    text = render_insertions([first, off], "terminal", Surface(), title=TITLE)
+    rows = [line.split() for line in text.splitlines() if line.startswith("residual")]
+    assert [row[7:] for row in rows] == [
+        ["evaluation", "5.0e-01", "1.50", "2.00"],
+        ["training", "equal", "0.07", "0.07"],
+    ]
+    assert text.endswith("2 seeds: the largest difference, and means of errors\n")
+
+
+# --- the runs in reports/depth
+
+
+REPORTS = Path(__file__).parents[2] / "reports/depth"
+COMMAND = "archprof depth --plot-only reports/depth"
+RUNS = sorted(path.parent.name for path in REPORTS.glob("*/config.json"))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_reports_are_current(name: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """Judged and drawn again, in the folder that `run` works in, they are as committed."""
+    shutil.copytree(REPORTS / name, tmp_path / "again", ignore=shutil.ignore_patterns("report.md", "verdicts.json"))
+    assert run("depth", "--plot-only", "again")[0] == 0
+    for file in ("report.md", "verdicts.json"):
+        assert (tmp_path / "again" / file).read_text() == (REPORTS / name / file).read_text(), f"{COMMAND}/{name}"
+
+
+def test_pictures_and_folders_that_the_text_names_are_there() -> None:
+    text = (REPORTS / "README.md").read_text()
+    named = re.findall(r"\]\(([^)]+)\)", text)
+    assert [path for path in named if not (REPORTS / path).is_file()] == []
+    assert sorted({path.partition("/")[0] for path in named}) == RUNS
+    assert sum(path.stat().st_size for path in REPORTS.glob("*/*.[ps][nv]g")) < 10**6 * len(RUNS)

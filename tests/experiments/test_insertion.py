@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 import torch
 
 from archprof.errors import UsageError
+from archprof.experiments import insertion
 from archprof.experiments.data import Images
-from archprof.experiments.insertion import Insertion, insert, insert_all
+from archprof.experiments.insertion import Effect, Insertion, insert, insert_all, require_insertable
 from archprof.experiments.recipes import Recipe
 from archprof.experiments.training import Task
 from archprof.graph import Graph
 from archprof.shape import Shape
 from archprof.spec import expand, find_spec
+from archprof.spec.library import parse_text
 
 RECIPE = Recipe(title="test", batch_size=24, epochs=3, learning_rate=0.1, schedule="cosine")
 
@@ -137,12 +140,20 @@ def refused(given: Task, deep: Graph, images: Images) -> str:
     return str(refusal.value)
 
 
-def test_one_depth(tmp_path: Path, images: Images) -> None:
+def test_one_depth(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refusal:
-        list(insert_all([task(tmp_path)], images))
+        require_insertable([task(tmp_path), task(tmp_path, shortcut="none")])
     assert str(refusal.value) == (
         "--identity-insertion needs two depths, the net's and the one it gets, not 8 alone"
     )  # fmt: skip
+
+
+def test_what_cannot_be_is_refused_before_training(tmp_path: Path) -> None:
+    require_insertable([task(tmp_path, depth, shortcut) for depth in (8, 14) for shortcut in ("none", "identity")])
+    wider = task(tmp_path, 14, graph=network(14, width=8))
+    with pytest.raises(UsageError, match=r"conv1\.conv2d differs$"):
+        require_insertable([task(tmp_path), wider])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_net_that_diverged(tmp_path: Path, images: Images) -> None:
@@ -165,3 +176,66 @@ def test_a_net_that_diverged(tmp_path: Path, images: Images) -> None:
 )
 def test_another_net(tmp_path: Path, images: Images, deep: Graph, message: str) -> None:
     assert refused(task(tmp_path), deep, images) == message
+
+
+WIDENING = """
+name: widening
+input: [1, 8, 8]
+parameters: {depth: 1}
+blocks:
+  unit:
+    layers:
+      - {name: conv, op: conv2d, out_channels: =in_channels + 1, kernel_size: 3, padding: 1, norm: batch_norm2d}
+layers:
+  - {name: body, block: unit, repeat: =depth}
+"""
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "message"),
+    [
+        ("none", "widening: body.1.conv.conv2d changes its input's shape: it cannot be made the identity"),
+        (
+            "identity",
+            "widening: body.1 adds nothing whose last layer is a convolution: it cannot be made the identity",
+        ),
+    ],
+)
+def test_blocks_of_another_kind(tmp_path: Path, shortcut: str, message: str) -> None:
+    shallow, deep = (expand(parse_text(WIDENING.encode(), "widening.yaml"), None, {"depth": n}) for n in (1, 2))
+    tasks = [task(tmp_path, 8, shortcut, graph=shallow), task(tmp_path, 14, shortcut, graph=deep)]
+    with pytest.raises(UsageError) as refusal:
+        require_insertable(tasks)
+    assert str(refusal.value) == message
+
+
+# --- the command
+
+
+SMALL = ["--depths", "8,14", "--seeds", "1", "--epochs", "1", "--set", "width=2", "--workers", "1", "--output", "a-run"]
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_the_command(run: Run) -> None:
+    status, out, _ = run("depth", "--identity-insertion", *SMALL)
+    assert status == 0
+    rows = [line.split() for line in out.splitlines() if " 8 -> 14 " in line]
+    assert [(row[0], row[-3]) for row in rows[:4]] == [("residual", "equal")] * 4
+    assert [row[0] for row in rows[4:]] == ["plain"] * 4
+    assert sorted(path.name for path in Path("a-run/checkpoints").iterdir()) == ["8-identity-0", "8-none-0"]
+
+
+@pytest.mark.parametrize(("shortcut", "status"), [("identity", 1), ("none", 0)])
+def test_a_residual_net_that_changed_fails(
+    run: Run, monkeypatch: pytest.MonkeyPatch, shortcut: str, status: int
+) -> None:
+    changed = (Effect("evaluation", False, 0.1, 1.0, 1.0), Effect("training", True, 0.0, 1.0, 1.0))
+    found = Insertion("resnet-cifar", shortcut, 0, 8, 14, 3, "zero convolution", changed)
+    monkeypatch.setattr(insertion, "insert_all", lambda tasks, images: iter([found]))
+    assert run("depth", "--identity-insertion", *SMALL)[0] == status
+
+
+def test_one_depth_is_refused_before_a_folder_is_made(refused: Callable[..., str]) -> None:
+    message = refused("depth", "--identity-insertion", *SMALL, "--depths", "8")
+    assert message == "--identity-insertion needs two depths, the net's and the one it gets, not 8 alone\n"
+    assert not Path("a-run").exists()

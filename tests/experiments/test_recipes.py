@@ -110,5 +110,5 @@ def test_an_unknown_recipe_is_refused(name: str, message: str) -> None:
 
 
 def test_two_lengths_are_refused() -> None:
-    with pytest.raises(UsageError, match="^give --epochs or --iterations, one of both$"):
+    with pytest.raises(UsageError, match=r"^give --epochs or --iterations, one of both$"):
         shortened(find_recipe("quick"), 1, 1)

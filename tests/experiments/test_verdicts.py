@@ -329,7 +329,8 @@ def test_notes() -> None:
     assert notes(trials, judge(trials)) == (
         "Nets are compared at equal epochs (2 epochs); given more, a difference may shrink or grow.",
         "shown: the exact one-sided sign-flip test over paired seeds rejects the opposite at 5 %; contradicted: it "
-        "rejects the claim. With five seeds all five must agree (1 in 32); fewer can show nothing.",
+        "rejects the claim. With five seeds all five must agree (1 in 32); fewer can show nothing. A claim of several "
+        "comparisons is shown where all are, contradicted where one is.",
         "Rare failures are not excluded: no failure in 5 seeds rules out only rates above 45 %.",
         "Each claim stands alone: of 7 together, that one comes out shown by chance is likelier than 5 %.",
     )

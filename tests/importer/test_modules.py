@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations
 import archprof
 from archprof import UsageError
 from archprof.analysis import Analysis
+from archprof.importer import modules
 from archprof.importer.modules import import_module
 
 
@@ -469,6 +470,32 @@ def test_a_computed_weight_has_a_gradient_and_a_first_input_none() -> None:
     assert both_passes(parametrizations.weight_norm(nn.Linear(8, 5)), *x(8)) == 2 * 40
 
 
+def test_the_bias_of_a_frozen_weight_is_trained() -> None:
+    first, last = nn.Linear(6, 6), nn.Linear(6, 6)
+    first.weight.requires_grad_(False)
+    assert both_passes(nn.Sequential(first, last), *x(6)) == (1 + 3) * 36
+    total = analysed(nn.Sequential(first, last), *x(6), passes="backward").total
+    assert total.cost.bias_additions == 2 * 6
+
+
+def test_a_cell_that_is_called_again_has_the_gradients_of_its_weights_again() -> None:
+    """Of the first call the weights alone, of the second the hidden state's too: 3 gates of 6 by 8 and 6 by 6."""
+    module = Calls(lambda m, x: m.cell(x, m.cell(x, x.new_zeros(len(x), 6))), cell=nn.GRUCell(8, 6))
+    weights, hidden = 18 * (8 + 6), 18 * 6
+    assert analysed(module, *x(8), counting="multiply_adds", passes="backward").flops == 2 * weights + hidden
+
+
+def test_no_gradient_passes_no_grad_and_detach() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = m.a(x)
+        return m.c(y) + m.c(m.b(x).detach())
+
+    module = Calls(forward, a=nn.Linear(8, 8), b=nn.Linear(8, 8), c=nn.Linear(8, 3))
+    assert analysed(module, *x(8), counting="multiply_adds", passes="backward").flops == 2 * 24
+    assert analysed(module, *x(8), counting="multiply_adds").flops == 2 * 64 + 2 * 24
+
+
 # --- what archprof does not know
 
 
@@ -543,3 +570,25 @@ def test_a_call_is_not_named_as_a_module_that_holds_others() -> None:
 def test_a_frozen_parameter_of_a_module_keeps_its_name() -> None:
     part = Calls(lambda m, x: x * m.gain, gain=parameter(4)).requires_grad_(False)
     assert paths_of(nn.Sequential(part), *x(4)) == ["0.gain", "0.multiply"]
+
+
+def test_a_forward_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modules, "MAX_CALLS", 300)
+    monkeypatch.setattr(modules, "MAX_DRAFT_CALLS", 100)
+
+    def by_data(m: Any, x: Tensor) -> Tensor:
+        while x.abs().sum() < 10:
+            x = x * 2
+        return x
+
+    def ever(m: Any, x: Tensor) -> Tensor:
+        while True:
+            x = x * 2
+
+    for forward, most in ((by_data, 100), (ever, 300)):
+        with pytest.raises(UsageError) as raised:
+            import_module(Calls(forward), x(6))
+        assert str(raised.value) == (
+            f"Calls cannot be traced: its forward makes more than {most} calls of torch; a loop whose end depends on "
+            "the data may not end here, where all inputs are zeros"
+        )

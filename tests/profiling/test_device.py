@@ -13,7 +13,15 @@ import torch
 from archprof.errors import UsageError
 from archprof.profiling import device as module
 from archprof.profiling import machine, nvml
-from archprof.profiling.device import CudaDevice, NoSensor, Unsupported, open_device, run_for_sensor
+from archprof.profiling.device import (
+    CudaDevice,
+    NoSensor,
+    Unsupported,
+    default_device,
+    hardware_of,
+    open_device,
+    run_for_sensor,
+)
 from archprof.profiling.machine import Usage
 from archprof.profiling.records import Device as DeviceRecord
 from tests.profiling.fakes import FakeCard, FakeCuda, FakeNvml
@@ -59,6 +67,21 @@ def test_what_cannot_be_opened_is_a_users_mistake(arguments: dict[str, object], 
     with pytest.raises(UsageError) as caught:
         open_device(**arguments)  # type: ignore[arg-type]
     assert str(caught.value) == message
+
+
+def test_a_device_is_named_without_opening_it(monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda) -> None:
+    monkeypatch.setattr(machine, "cpu_hardware", lambda: "AMD EPYC, 2 cores")
+    assert hardware_of("cpu") == "AMD EPYC, 2 cores"
+    assert hardware_of("cuda:0") == "NVIDIA GeForce RTX 3090"
+    with pytest.raises(UsageError) as caught:
+        hardware_of("meta")
+    assert str(caught.value) == "device meta: archprof measures on cpu and cuda"
+
+
+@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_cuda_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch, available: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert default_device() == expected
 
 
 # --- the CPU

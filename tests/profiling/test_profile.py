@@ -16,7 +16,8 @@ import torch
 
 import archprof
 from archprof.errors import UsageError
-from archprof.profiling.layers import BEFORE
+from archprof.profiling import runner
+from archprof.profiling.layers import BEFORE, Span, Trace
 from archprof.profiling.records import Cell, Key, Layer, Timing
 from archprof.profiling.results import read_run
 from archprof.profiling.roofline import Roofline
@@ -233,6 +234,29 @@ def test_a_profile(pass_: str) -> None:
         assert ratio == pytest.approx(layers / cell.timings[part].median)
 
 
+def test_passes_to_warm_up_are_not_in_the_layers_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+    own = runner._middle
+
+    def middle(traces: Any, direction: str) -> dict[str, float]:
+        seen.add(len(traces))
+        return own(traces, direction)
+
+    monkeypatch.setattr(runner, "_middle", middle)
+    found = archprof.profile(archprof.load("small.yaml"), batch=2, budget=0.1, threads=1)
+    assert seen == {found.cell.timings["forward"].count}
+
+
+def test_layers_are_means_of_the_middle_half_of_the_passes() -> None:
+    def pass_of(seconds: float) -> Trace:
+        return Trace((Span("a", 0.0, seconds), Span("b", seconds, 3 * seconds)), (), {"forward": 3 * seconds})
+
+    traces = [pass_of(seconds) for seconds in (100.0, 1.0, 2.0, 4.0, 0.001, 5.0, 3.0, 6.0)]
+    assert runner._middle(traces, "forward") == {"a": 3.5, "b": 7.0}  # of 2, 3, 4 and 5
+    assert runner._middle(traces[:1], "forward") == {"a": 100.0, "b": 200.0}
+    assert runner._representative(traces, "forward") is traces[3]  # of 3 and 4, as near, the first
+
+
 def test_a_module_of_ones_own_is_profiled_in_its_place() -> None:
     graph = archprof.load("small.yaml")
     module = archprof.build(graph)
@@ -248,6 +272,7 @@ def test_compiled_networks_have_no_layers(monkeypatch: pytest.MonkeyPatch) -> No
     text = render(found, fold=1, surface=Surface())
     assert "no layers: a compiled network runs as one" in text
     assert "sum of the layers" not in text
+    assert "timed the layers" not in text
     assert render(found, "markdown", fold=1, surface=Surface()).startswith("A small network\n\n- forward: ")
     assert json.loads(render(found, "json", fold=1, surface=Surface()))["rows"] == []
 

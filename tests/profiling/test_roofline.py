@@ -46,7 +46,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(roofline, "torch_version", lambda: "2.13.0")
     monkeypatch.setattr(machine, "cpu_hardware", lambda: "AMD EPYC, 2 cores")
-    monkeypatch.setattr(ceilings, "STRETCH", 0.0005)
+    monkeypatch.setattr(ceilings, "STRETCH", {"cpu": 0.0005, "cuda": 0.0005})
     return tmp_path / "archprof"
 
 
@@ -373,8 +373,9 @@ def test_a_card_is_measured_in_tf32_too_and_the_setting_put_back(monkeypatch: py
         return real(left, right, out=out)
 
     monkeypatch.setattr(torch, "mm", mm)
-    with open_device("cuda") as device:
+    with open_device("cuda", tf32=not before) as device:
         found = attain(device, budget=0.01, sizes=(16,), array=2**14)
+        assert torch.backends.cuda.matmul.allow_tf32 == (not before)
     assert {"float32", "tfloat32"} <= set(found.operations)
     assert allowed == {True, False}
     assert torch.backends.cuda.matmul.allow_tf32 == before
@@ -515,7 +516,8 @@ def test_published_times_are_above_the_least_and_near_it() -> None:
         "RTX PRO 6000 Blackwell Max-Q",
     }
     for card, cells in ratios.items():
-        fastest, cell = min(cells, key=lambda each: each[0])
-        assert 1 / 2.25 < fastest < 1.6, (card, cell)
-        others = [ratio for ratio, cell in cells if cell.key.network != "vgg-d"]
-        assert min(others) > 1, card
+        compute = min(ratio for ratio, cell in cells if cell.key.network == "vgg-d")
+        others = min(ratio for ratio, cell in cells if cell.key.network != "vgg-d")
+        assert compute > 1 / 2.25, card
+        assert 1 < others < 1.6, card
+        assert compute < (2.6 if "Max-Q" in card else 1.6), card  # of 300 W, where its sibling has 600 W

@@ -87,7 +87,7 @@ def test_a_known_reason_is_told_and_is_no_failure(run: Run) -> None:
     ]
     assert lines[6] == (
         "grouped-weight-gradient: FlopCounterMode multiplies the weight gradient of a grouped convolution by the groups"
-        " (https://github.com/pytorch/pytorch/pull/183405)"
+        " (measured with torch 2.13.0; https://github.com/pytorch/pytorch/pull/183405)"
     )
 
 
@@ -141,7 +141,7 @@ def test_train_takes_the_heads(run: Run, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("net.yaml", "-f", "jsom"), "unknown format jsom: did you mean json?\n"),
-        (("net.yaml", "--device", "cuda"), "verify runs on meta or cpu, not cuda\n"),
+        (("net.yaml", "--device", "cuda"), "verify runs on meta or cpu, not cuda: what FlopCounterMode counts of "),
         (("nothing.yaml",), "nothing.yaml: no such file, and no shipped spec is called nothing: "),
     ],
 )

@@ -16,6 +16,7 @@ from archprof.spec import expand
 from archprof.spec.library import parse_text
 from archprof.verification import EXPLAINED, REASONS, Finding, Reason, verify
 from archprof.verification.reasons import BACKWARD, FORWARD, FVCORE, IN_FVCORE, Call, explain, holds_for
+from tests.verification.test_imported import REASONS_OF_MODULES
 
 B = 2  # the batch
 
@@ -164,7 +165,8 @@ layers: [{name: last, op: matmul, from: [left, right]}]
 
 
 def test_every_reason_is_exercised() -> None:
-    assert {known.reason for known in KNOWN} | {"fvcore-broadcast-product"} == {reason.name for reason in REASONS}
+    exercised = {known.reason for known in KNOWN} | {"fvcore-broadcast-product"} | REASONS_OF_MODULES
+    assert exercised == {reason.name for reason in REASONS}
 
 
 def test_names_are_unique_and_sources_are_given() -> None:
