@@ -146,10 +146,25 @@ def find_module(reference: str, settings: Mapping[str, Any]) -> nn.Module:
         return found
     if not callable(found):
         raise UsageError(f"{reference} is a {type(found).__name__}: name a torch.nn.Module, or what makes one")
+    _require_settings(found, reference, attribute, settings)
     made: Any = _guarded(reference, f"calling {attribute}", lambda: found(**settings))
     if not isinstance(made, nn.Module):
         raise UsageError(f"{reference} makes a {type(made).__name__}, not a torch.nn.Module")
     return made
+
+
+def _require_settings(found: Any, reference: str, attribute: str, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a class or factory does not take, before it is called."""
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(**settings)
+    except TypeError as error:
+        raise UsageError(
+            f"{reference}: {error}: {attribute} takes {signature}; give them as --set NAME=VALUE"
+        ) from None
 
 
 def written_at(reference: str) -> tuple[str, int]:

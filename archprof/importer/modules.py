@@ -245,7 +245,7 @@ def _export(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dr
 
 
 class _Calls(TorchFunctionMode):
-    """Counts the calls of torch, and stops at too many."""
+    """Counts the calls that make a tensor, and stops at too many. What export itself asks of tensors makes none."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -253,10 +253,12 @@ class _Calls(TorchFunctionMode):
         self.count = 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
-        if self.count > self.most:
-            raise RecursionError(f"more than {self.most} calls")
-        return function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and getattr(function, "__name__", "") != "__get__":
+            self.count += 1
+            if self.count > self.most:
+                raise RecursionError(f"more than {self.most} calls")
+        return result
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ class _Writer:
             operator = operator.inner
         chain = operator.written if isinstance(operator, Traced) else (operator,)
         if not chain or any(type(each) is not REGISTRY.get(each.op) for each in chain):
-            self.lack(node, _form(operator))
+            self.lack(node, _form(node, operator))
             return
         if any(value not in self.names for value in node.inputs):
             return  # what it takes is missing already
@@ -204,11 +204,14 @@ class _Writer:
         return name
 
 
-def _form(operator: Operator) -> str:
+def _form(node: Node, operator: Operator) -> str:
     """What the language lacks, in the words of a message."""
     if not isinstance(operator, Variant):
         return operator.op
-    return f"{operator.op} with computed weights" if operator.weights_given else f"{operator.op} in this form"
+    if not operator.weights_given:
+        return f"{operator.op} in this form"
+    computed = len(node.inputs) > operator.taken
+    return f"{operator.op} with {'computed weights' if computed else 'some of the weights of another layer'}"
 
 
 def _some(paths: Sequence[str]) -> str:

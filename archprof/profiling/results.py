@@ -75,7 +75,8 @@ def read_content(content: bytes, where: object) -> Run:
     except msgspec.ValidationError:
         raise NotResults(f"{where}: JSON, but no results file of archprof: it has no version and cells") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if "truncated" in str(error):
+        # msgspec says "truncated", or in a number such as "0." and "-" that the byte behind the last is wrong
+        if "truncated" in str(error) or str(error).endswith(f"(byte {len(content)})"):
             raise CutOff(f"{where}: cut off: its JSON ends too early") from None
         raise UsageError(f"{where}: not a results file: {error}") from None
     if head.version > FORMAT:

@@ -8,7 +8,7 @@ from archprof.analysis.numbers import BYTE_UNITS, ColumnStyle, Style, column_sty
 from archprof.analysis.numbers import exact as exact_text
 from archprof.analysis.table import AtLeast, Cell, Column, Row, Share, Table, cell_text
 from archprof.operators.base import shown
-from archprof.report.sheet import Line, Sheet
+from archprof.report.sheet import Line, Sheet, plain
 
 NOT_COUNTED = "not counted"
 _SHARE_DECIMALS = 1
@@ -50,12 +50,12 @@ def lay_out(
     graph = table.analysis.graph
     return Layout(
         table=table,
-        title=_plain(graph.title or graph.name),
+        title=plain(graph.title or graph.name),
         headers=tuple(headers),
         right=tuple(column.numeric for column in table.columns),
         lines=lines[:-1],
         total=lines[-1],
-        caption=tuple(map(_plain, captions(table))),
+        caption=tuple(map(plain, captions(table))),
     )
 
 
@@ -84,11 +84,6 @@ def captions(table: Table) -> Iterator[str]:
         unknown = dict.fromkeys(each.node.operator.op for each in analysis.figures if each.cost is None)
         nodes = "1 node" if total.uncounted == 1 else f"{total.uncounted} nodes"
         yield f"not counted, so that FLOPs are a lower bound: {nodes} ({', '.join(unknown)})"
-
-
-def _plain(text: str) -> str:
-    """A text of the user's on one line, without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 class _Printer:
@@ -138,14 +133,14 @@ class _Printer:
 
     def cell(self, cell: Cell, is_end: bool) -> str:
         if self.column.count is None:
-            return _plain(cell_text(cell))
+            return plain(cell_text(cell))
         if cell is None:
             return NOT_COUNTED
         if isinstance(cell, AtLeast):
             return f">= {self.with_unit(cell.value)}" + (" (lower bound)" if is_end else "")
         if isinstance(cell, int):
             return self.with_unit(cell) if cell or is_end else self.column.zero
-        return _plain(cell_text(cell))
+        return plain(cell_text(cell))
 
     def with_unit(self, value: int) -> str:
         text = self.number(value)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from archprof.report.output import Surface
-from archprof.report.sheet import Sheet
+from archprof.report.sheet import Sheet, printable
 
 # what Markdown reads as more than itself: an underscore only at the edge of a word, < and [ only in a tag or link
 _SPECIAL = re.compile(r"[\\|*`~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|<(?=[A-Za-z/!?])|\[(?=[^\]]*\][(\[])")
@@ -14,6 +14,7 @@ _SPECIAL = re.compile(r"[\\|*`~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|<(?=[A-Za-z/
 
 def render(sheet: Sheet, surface: Surface) -> str:
     """Title, table and the caption as a list; the cells padded, so that the text reads as a table too."""
+    sheet = printable(sheet)
     rows = [[escaped(cell) for cell in cells] for cells in (sheet.headers, *(line.cells for line in sheet.all_lines))]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     ruler = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, sheet.right, strict=True)]

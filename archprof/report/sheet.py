@@ -28,6 +28,27 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
         return self.lines if self.total is None else (*self.lines, self.total)
 
 
+def plain(text: str) -> str:
+    """A text on one line without control characters: one from a file may hold a terminal's commands."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
+def printable(sheet: Sheet) -> Sheet:
+    """A sheet whose every text is plain."""
+    return Sheet(
+        title=plain(sheet.title),
+        headers=tuple(map(plain, sheet.headers)),
+        right=sheet.right,
+        lines=tuple(map(_plain_line, sheet.lines)),
+        total=None if sheet.total is None else _plain_line(sheet.total),
+        caption=tuple(map(plain, sheet.caption)),
+    )
+
+
+def _plain_line(line: Line) -> Line:
+    return Line(cells=tuple(map(plain, line.cells)), kind=line.kind)
+
+
 def parts(sheet: Sheet, width: int, keys: int = 1) -> list[Sheet]:
     """A sheet in as many as its columns need to stand side by side; the first columns, of names, are in all."""
     cells = list(zip(*(line.cells for line in sheet.lines), strict=True))

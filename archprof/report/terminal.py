@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from archprof.report.output import Surface
-from archprof.report.sheet import Line, Sheet
+from archprof.report.sheet import Line, Sheet, printable
 
 _GAP = "  "
 _NARROWEST = 6  # columns that a cell is wrapped to at the narrowest
@@ -18,6 +18,7 @@ _BREAK = re.compile(r"(?<=[ .,\-_/])|(?<=[0-9]x)")  # where a text may be broken
 
 def render(sheet: Sheet, surface: Surface) -> str:
     """The table as text that ends in a newline. Without a width (a pipe) no line is wrapped."""
+    sheet = printable(sheet)
     columns = list(zip(sheet.headers, *(line.cells for line in sheet.all_lines), strict=True))
     widths = _fitted(columns, sheet.right, surface.width)
     across = sum(widths) + len(_GAP) * (len(widths) - 1)

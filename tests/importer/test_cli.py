@@ -207,7 +207,7 @@ SHAPE = "write the dimensions as 3x224x224, without the batch, or N where it is 
         (["nets:instance", "--set", "width=2"], "nets:instance is a module already, which --set cannot change"),
         (
             ["nets:Net", "--set", "depth=2", "--input", "3x4x4"],
-            "nets:Net: calling Net fails: TypeError: Net.__init__() got an unexpected keyword argument 'depth'",
+            "nets:Net: got an unexpected keyword argument 'depth': Net takes (width=8); give them as --set NAME=VALUE",
         ),
         (
             ["nets:Net"],

@@ -68,6 +68,16 @@ def test_a_half_written_last_line_is_read_up_to_and_never_lost(tmp_path: Path, c
     assert after.notes == read.notes
 
 
+def test_a_last_line_cut_off_within_a_number_is_half_written(tmp_path: Path) -> None:
+    history, _ = record(run(1), tmp_path)
+    line = history.path.read_bytes()
+    half = line[: line.index(b"0.", line.index(b'"median":')) + 2]
+    history.path.write_bytes(line + half)
+    read = read_history(history.path)
+    assert len(read.runs) == 1
+    assert read.notes == (f"{history.path}:2: half-written, {len(half):,} bytes: this run is left out",)
+
+
 def test_a_last_line_that_only_lacks_its_end_is_whole(tmp_path: Path) -> None:
     history, _ = record(run(1), tmp_path)
     history.path.write_bytes(history.path.read_bytes().rstrip(b"\n"))

@@ -61,6 +61,9 @@ HEAD = '{"version":1,"created":"","archprof":"","command":"","machine":"","hardw
         ("\n", "the file is empty: no results"),
         (HEAD + '{"key":{"netw', "cut off: its JSON ends too early"),
         ('{"version": 1, "cells": [', "cut off: its JSON ends too early"),
+        ('{"version": 1, "seconds": 0.', "cut off: its JSON ends too early"),
+        ('{"version": 1, "seconds": 5e-', "cut off: its JSON ends too early"),
+        ('{"version": 1, "change": -', "cut off: its JSON ends too early"),
         (
             '{"version": 2, "cells": [{"new": 1}]}',
             "a results file of version 2; this archprof reads version 1: upgrade archprof to read it",

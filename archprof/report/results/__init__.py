@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from archprof.report.output import Surface
-from archprof.report.sheet import Sheet
+from archprof.report.sheet import Sheet, printable
 
 FORMATS = ("terminal", "markdown", "csv", "json")
 RUN_SCHEMA_FILE = Path(__file__).with_name("run-1.schema.json")  # of a results file itself
@@ -33,11 +33,12 @@ def render(content: Content, format: str, surface: Surface) -> str:  # noqa: A00
         return _csv(content.records)
     from archprof.report import markdown, terminal
 
-    if not content.sheet.lines:
-        notes = content.sheet.caption
+    sheet = printable(content.sheet)
+    if not sheet.lines:
+        notes = sheet.caption
         lines = [f"- {markdown.escaped(note)}" for note in notes] if format == "markdown" else list(notes)
-        return "\n".join((content.sheet.title, "", *lines)) + "\n"
-    return markdown.render(content.sheet, surface) if format == "markdown" else terminal.render(content.sheet, surface)
+        return "\n".join((sheet.title, "", *lines)) + "\n"
+    return markdown.render(sheet, surface) if format == "markdown" else terminal.render(sheet, surface)
 
 
 def _csv(records: tuple[dict[str, Any], ...]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from archprof.analysis.numbers import ColumnStyle, column_style
 from archprof.profiling.records import Key
+from archprof.report.sheet import plain
 
 AXES = ("network", "batch", "input", "pass", "dtype", "amp", "layout", "mode")
 _USUAL = {"dtype": "float32", "amp": "none", "layout": "nchw", "mode": "eager"}
@@ -21,7 +22,7 @@ def fields(key: Key) -> dict[str, Any]:
 def axis(key: Key, name: str) -> str:
     """One of AXES in words, on one line whatever the results file holds."""
     value = getattr(key, "pass_" if name == "pass" else name)
-    return "none" if value is None else "".join(char if char.isprintable() else " " for char in str(value))
+    return "none" if value is None else plain(str(value))
 
 
 def varying(keys: Sequence[Key]) -> tuple[tuple[str, ...], str]:
