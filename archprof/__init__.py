@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from archprof.analysis import Analysis, analyse
     from archprof.building import build
     from archprof.graph import Graph, Node, Value
-    from archprof.profiling.runner import profile
+    from archprof.profiling import profile
     from archprof.shape import Shape
     from archprof.spec.errors import Mistake, SpecError
 
@@ -49,7 +49,7 @@ _HOMES = {
     "Value": "archprof.graph",
     "analyse": "archprof.analysis",
     "build": "archprof.building",
-    "profile": "archprof.profiling.runner",
+    "profile": "archprof.profiling",
 }  # imported when first asked for
 
 
@@ -72,14 +72,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'archprof' has no attribute {name!r}")
     import importlib
 
-    try:
-        home = importlib.import_module(_HOMES[name])
-    except ModuleNotFoundError:
-        from archprof.extras import require
-
-        require(name, "torch", "torch")
-        raise
-    return getattr(home, name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -25,10 +25,10 @@ def write_bytes(content: bytes, path: str | os.PathLike[str]) -> None:
             return
         target = target.resolve()  # a link stays a link
         _replace(content, target, 0o666 if status is None else stat.S_IMODE(status.st_mode))
-    except FileNotFoundError:
-        raise UsageError(f"cannot write {path}: there is no folder {target.parent}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, FileNotFoundError):  # /proc is a folder, and takes no new file
+            reason = f"there is no folder {target.parent}" if not target.parent.is_dir() else "it takes no new file"
         raise UsageError(f"cannot write {path}: {reason}") from None
 
 

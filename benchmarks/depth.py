@@ -127,8 +127,8 @@ def main() -> None:
         ratios = sorted(mine / plain for plain, mine in pairs[1:])  # the first warms up
         plain, mine = (statistics.median(each) for each in zip(*pairs[1:], strict=True))
         print(
-            f"resnet-{task.depth} on digits, 1 thread: by hand {plain:,.0f} images/s, archprof depth {mine:,.0f}, ratio "
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            f"resnet-{task.depth} on digits, 1 thread: by hand {plain:,.0f} images/s, archprof depth {mine:,.0f}, "
+            f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         )
     short = [msgspec.structs.replace(tasks[-1], recipe=msgspec.structs.replace(plan.recipe, epochs=8))] * 8
     together(short[:2], images, 2)  # starts the workers
@@ -137,7 +137,8 @@ def main() -> None:
     ratios = sorted(one / two for one, two in times)
     print(
         f"8 trials of resnet-20: one worker {statistics.median(one for one, _ in times):.1f} s, two "
-        f"{statistics.median(two for _, two in times):.1f} s, ratio {ratios[1]:.2f} ({ratios[0]:.2f} to {ratios[2]:.2f})"
+        f"{statistics.median(two for _, two in times):.1f} s, ratio {ratios[1]:.2f} "
+        f"({ratios[0]:.2f} to {ratios[2]:.2f})"
     )
 
 

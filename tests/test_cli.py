@@ -168,6 +168,8 @@ def test_output_is_whole_or_not_at_all(refused, ok, tmp_path):
         f"cannot write no/table.csv: there is no folder {tmp_path}/no\n"
     )
     assert refused("table", "zf", "-o", ".") == "cannot write .: it is a directory; give a file\n"
+    if Path("/proc/self").exists():
+        assert refused("table", "zf", "-o", "/proc/x") == "cannot write /proc/x: it takes no new file\n"
     assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "net.yaml"}
     ok("table", "zf", "-f", "csv", "-o", "table.csv")
     assert target.read_text().startswith("layer,")

@@ -72,7 +72,7 @@ def test_texts_are_never_markup(ok: Ok) -> None:
     Path("odd.yaml").write_text(ODD, encoding="utf-8")
     mermaid = ok("draw", "odd.yaml")
     assert "<img" not in mermaid
-    assert 'title: "#quot;#lt;img src=x onerror=alert(1)#gt;#quot; #amp; #92; #96;#35;quot;"' in mermaid
+    assert r'title: "\"‹img src=x onerror=alert(1)›\" & \\ `#quot;"' in mermaid
     ok("draw", "odd.yaml", "--output", "odd.dot")
     source = Path("odd.dot").read_text(encoding="utf-8")
     assert r'label="\"<img src=x onerror=alert(1)>\" &amp; \\ `#quot;\n' in source
@@ -104,6 +104,7 @@ def test_a_graphviz_that_fails_is_quoted(refused: Refused, monkeypatch: pytest.M
         (["--output", "zf.jpg"], "--output zf.jpg: write a file that ends in .svg, .png, .dot, .mmd"),
         (["--direction", "up"], "unknown direction up: take down or right"),
         (["--color-by", "activation"], "unknown column activation: did you mean activations?"),
+        (["--color-by", "flps"], "unknown column flps: did you mean FLOPs?"),
         (
             ["--color-by", "kernel"],
             "--color-by kernel: choose a column that adds up, as params, FLOPs, activations or memory",

@@ -282,14 +282,15 @@ class _Calls:
             written += self.bytes_of(tuple(shape for shape, each in zip(inputs, needed, strict=True) if each)) + weights
         if cost is not None:
             cost = cost * self.batch
+        is_view = operator.is_view(self.train)
         return _Call(
             cost,
             None if cost is None else self.convention.count(cost),
             params,
             buffers,
             None if forward is None else forward.activations * self.batch,
-            0 if operator.view else leaving,
-            0 if operator.view else read + written,
+            0 if is_view else leaving,
+            0 if is_view else read + written,
         )
 
     def bytes_of(self, shapes: Inputs) -> int:

@@ -11,7 +11,6 @@ from archprof.analysis.analysis import DTYPES, element_bytes
 from archprof.errors import UsageError
 from archprof.graph import Graph, Node, Value
 from archprof.operators import hint
-from archprof.operators.base import Saved
 
 # tensors of the parameters' size that an optimiser keeps
 OPTIMISERS: Mapping[str, int] = {"sgd": 0, "momentum": 1, "adam": 2}
@@ -98,10 +97,7 @@ class _Storages:
         for index, node in self.nodes:
             if node.operator.parameters(node.input_shapes) or any(value.node in self.trained for value in node.inputs):
                 self.trained.add(index)
-            # dropout is a view in inference alone
-            is_view = node.operator.view and not (
-                train and node.operator.saved(node.input_shapes, node.output_shapes) != Saved()
-            )
+            is_view = node.operator.is_view(train)
             for value in node.inputs:
                 self.last_use[self.roots[value]] = index
             for number, shape in enumerate(node.output_shapes):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from archprof.analysis import CONVENTIONS
 from archprof.errors import UsageError
 from archprof.graph import Graph
 from archprof.operators import hint
@@ -44,6 +45,11 @@ InputOption = Annotated[
         "128:int64 for indices.",
     ),
 ]
+CountingOption = Annotated[
+    str | None, typer.Option("--counting", help=f"What one FLOP is: {', '.join(CONVENTIONS)}. Default: the spec's own.")
+]
+BatchOption = Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch.")]
+TrainOption = Annotated[bool, typer.Option("--train", help="The training graph, with the heads that only it has.")]
 MaxNodesOption = Annotated[int, typer.Option("--max-nodes", min=1, help="The most nodes a network may have.")]
 OutputOption = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file, whole or not at all.")

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from archprof.analysis import CONVENTIONS, analyse
+from archprof.analysis import analyse
 from archprof.cli.common import (
+    BatchOption,
+    CountingOption,
     InputOption,
     MaxNodesOption,
     NetworkArgument,
@@ -38,10 +40,8 @@ def draw(
         str, typer.Option(metavar="COLUMN", help="Darker: a larger share of params, FLOPs, activations, memory, ...")
     ] = "FLOPs",
     direction: Annotated[str, typer.Option(help=f"{', '.join(DIRECTIONS)}.")] = "down",
-    counting: Annotated[
-        str | None, typer.Option(help=f"What one FLOP is: {', '.join(CONVENTIONS)}. Default: the spec's own.")
-    ] = None,
-    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch.")] = 1,
+    counting: CountingOption = None,
+    batch: BatchOption = 1,
     set_: SetOption = None,
     input_: InputOption = None,
     train: Annotated[

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archprof.analysis import CONVENTIONS, DTYPES, PASSES, analyse
+from archprof.analysis import DTYPES, PASSES, analyse
 from archprof.cli.common import (
+    BatchOption,
+    CountingOption,
     InputOption,
     MaxNodesOption,
     NetworkArgument,
     OutputOption,
     SetOption,
+    TrainOption,
     fold_depth,
     one_of,
     put_out,
@@ -40,16 +43,12 @@ def predict(
     ] = None,
     format_: Annotated[str, typer.Option("--format", "-f", help="terminal, markdown, csv, json.")] = "terminal",
     output: OutputOption = None,
-    counting: Annotated[
-        str | None, typer.Option(help=f"What one FLOP is: {', '.join(CONVENTIONS)}. Default: the spec's own.")
-    ] = None,
-    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch.")] = 1,
+    counting: CountingOption = None,
+    batch: BatchOption = 1,
     dtype: Annotated[str, typer.Option(help=f"{', '.join(DTYPES)}.")] = "float32",
     tf32: Annotated[bool, typer.Option("--tf32", help="float32 products in TF32, on tensor cores.")] = False,
     pass_: Annotated[str, typer.Option("--pass", help=f"Of which pass: {', '.join(PASSES)}.")] = "forward",
-    train: Annotated[
-        bool, typer.Option("--train", help="The training graph, with the heads that only it has.")
-    ] = False,
+    train: TrainOption = False,
     set_: SetOption = None,
     input_: InputOption = None,
     fold: Annotated[

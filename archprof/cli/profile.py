@@ -123,7 +123,7 @@ def profile(
     else:
         graph = whole_network(network, set_, input_, max_nodes).graph
     depth = fold_depth(fold, graph.fold)
-    from archprof.profiling.runner import profile as measure
+    from archprof.profiling import profile as measure
 
     measured = measure(
         graph,

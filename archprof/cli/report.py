@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
-from archprof.analysis import CONVENTIONS, DTYPES, analyse
+from archprof.analysis import DTYPES, analyse
 from archprof.cli.common import (
+    BatchOption,
+    CountingOption,
     InputOption,
     MaxNodesOption,
     OutputOption,
     SetOption,
+    TrainOption,
     fold_depth,
     put_out,
     whole_network,
@@ -39,15 +42,11 @@ def report(
     depth_run: Annotated[
         str | None, typer.Option("--depth-run", metavar="FOLDER", help="A run of archprof depth.")
     ] = None,
-    counting: Annotated[
-        str | None, typer.Option(help=f"What one FLOP is: {', '.join(CONVENTIONS)}. Default: the spec's own.")
-    ] = None,
-    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch.")] = 1,
+    counting: CountingOption = None,
+    batch: BatchOption = 1,
     set_: SetOption = None,
     input_: InputOption = None,
-    train: Annotated[
-        bool, typer.Option("--train", help="The training graph, with the heads that only it has.")
-    ] = False,
+    train: TrainOption = False,
     dtype: Annotated[str, typer.Option(help=f"For bytes: {', '.join(DTYPES)}.")] = "float32",
     fold: Annotated[
         str | None, typer.Option(metavar="N|all", help="The depth at which tables are folded at first.")

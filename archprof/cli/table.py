@@ -6,14 +6,17 @@ from typing import Annotated
 
 import typer
 
-from archprof.analysis import COLUMNS, CONVENTIONS, DTYPES, PASSES, analyse, make_table
+from archprof.analysis import COLUMNS, DTYPES, PASSES, analyse, make_table
 from archprof.analysis.published import column_styles, published_table
 from archprof.cli.common import (
+    BatchOption,
+    CountingOption,
     InputOption,
     MaxNodesOption,
     NetworkArgument,
     OutputOption,
     SetOption,
+    TrainOption,
     find_network,
     fold_depth,
     put_out,
@@ -29,15 +32,11 @@ def table(
     format_: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "terminal",
     output: OutputOption = None,
     exact: Annotated[bool, typer.Option("--exact", help="Whole numbers, not rounded.")] = False,
-    counting: Annotated[
-        str | None, typer.Option(help=f"What one FLOP is: {', '.join(CONVENTIONS)}. Default: the spec's own.")
-    ] = None,
-    batch: Annotated[int, typer.Option("--batch", "-b", min=1, help="Network inputs in a batch.")] = 1,
+    counting: CountingOption = None,
+    batch: BatchOption = 1,
     set_: SetOption = None,
     input_: InputOption = None,
-    train: Annotated[
-        bool, typer.Option("--train", help="The training graph, with the heads that only it has.")
-    ] = False,
+    train: TrainOption = False,
     pass_: Annotated[str, typer.Option("--pass", help=f"Costs of which pass: {', '.join(PASSES)}.")] = "forward",
     dtype: Annotated[str, typer.Option(help=f"For bytes: {', '.join(DTYPES)}.")] = "float32",
     fold: Annotated[

@@ -28,8 +28,8 @@ from archprof.importer.conversion import BatchTaken, Conversion, Held, Weight
 
 # a batch that no dimension of a network is a multiple of, so that it can be told from all of them
 PRIMES = (1009, 10007, 2003, 3001, 4001, 5003, 6007, 7001, 8009, 9001)
-MAX_CALLS = 50_000  # of torch in one forward; ResNet-1202 makes some 4,000
-MAX_DRAFT_CALLS = 2_000  # with values, where each comparison of data makes all later ones slower
+MAX_CALLS = 50_000  # that make a tensor; ResNet-152 makes 2,400
+MAX_DRAFT_CALLS = 4_000  # with values, where each comparison of data makes all later ones slower
 
 Given = tuple[int | None, Any]  # an argument, and the dimension that holds its batch
 

@@ -305,6 +305,10 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
         gradients = [int(each) + int(weight_gradient) for each in needed]
         return Cost(multiplications=sum(shape.numel * count for shape, count in zip(inputs, gradients, strict=True)))
 
+    def is_view(self, train: bool) -> bool:
+        """Whether a call moves nothing: in training, dropout is no view."""
+        return self.view
+
     def saved(self, inputs: Inputs, outputs: Inputs) -> Saved:
         """What its torch module keeps for the backward call (analysis.memory)."""
         return Saved()
@@ -376,7 +380,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if len(word) > 100:
         return None
     names = list(islice(known, 2000))
-    found = difflib.get_close_matches(word, names, n=1) or difflib.get_close_matches(word.lower(), names, n=1)
+    in_any_case = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(word, names, n=1)
+    found = found or [in_any_case[each] for each in difflib.get_close_matches(word.lower(), in_any_case, n=1)]
     return found[0] if found else None
 
 

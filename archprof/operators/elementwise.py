@@ -123,6 +123,9 @@ class _Dropping(Operator, frozen=True, kw_only=True):
     def infer(self, inputs: Inputs) -> tuple[Shape, ...]:
         return inputs
 
+    def is_view(self, train: bool) -> bool:
+        return not (train and self.p)
+
     def backward_cost(self, inputs: Inputs, outputs: Inputs, needed: Needed, weight_gradient: bool) -> Cost:
         return Cost(multiplications=inputs[0].numel if needed[0] else 0)
 

@@ -17,6 +17,7 @@ from archprof.profiling.clocks import Clock, CpuClock, CudaClock
 from archprof.profiling.records import Device as DeviceRecord
 
 _PROCESS = Path("/proc/self")
+_IDLE_POWER: dict[str, float | None] = {}  # watts by UUID: a process waits for each card once
 _WARM_UPS = 3  # passes before a CUDA graph is captured, as torch's documentation asks for
 
 
@@ -256,14 +257,10 @@ class CudaDevice:
         self._sensors: list[nvml.Sensor] = []
         self._card: nvml.Card | None = None
         self._why = ""
-        self._idle_power: float | None = None
         try:
             self._card = nvml.open_card(index, uuid_of(properties))
         except nvml.Absent as error:
             self._why = str(error)
-        else:
-            torch.cuda.synchronize(self.where)
-            self._idle_power = nvml.idle_power(self._card)
 
     def __enter__(self) -> CudaDevice:
         return self
@@ -305,10 +302,13 @@ class CudaDevice:
         return graph.replay
 
     def sensor(self) -> Sensor:
-        """NVML's, or one that says why there is none."""
+        """NVML's, or one that says why there is none. The first waits 2 s for the power of the idle card."""
         if self._card is None:
             return NoSensor(self._why)
-        sensor = nvml.Sensor(self._card, self._idle_power)
+        if self._card.uuid not in _IDLE_POWER:
+            torch.cuda.synchronize(self.where)
+            _IDLE_POWER[self._card.uuid] = nvml.idle_power(self._card)
+        sensor = nvml.Sensor(self._card, _IDLE_POWER[self._card.uuid])
         self._sensors.append(sensor)
         return sensor
 

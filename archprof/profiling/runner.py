@@ -25,12 +25,7 @@ from archprof.profiling.matrix import input_text, multiply_adds
 from archprof.profiling.passes import AMP_DTYPES, MODES, TimedPass, laid_out
 from archprof.profiling.records import PASSES, Cell, Key, Layer, Pass, Timing
 from archprof.profiling.roofline import Roofline, attainable
-from archprof.profiling.sampling import (
-    BUDGET,
-    PRECISION,
-    check_settings,
-    collect_together,
-)
+from archprof.profiling.sampling import check_settings, collect_together
 from archprof.profiling.statistics import Ratio, doubts, ratio
 
 COUNTING = "operations"  # a multiply-add is two, as in the figures of devices
@@ -52,40 +47,27 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     trace: Trace | None = None  # the instrumented pass whose time is nearest to their median; None without layers
 
 
-def profile(
+def measure(
     graph: Graph,
     *,
-    module: fx.GraphModule | None = None,
-    inputs: tuple[Tensor, ...] | None = None,
-    batch: int = 1,
-    device: str = "cpu",
-    dtype: str = "float32",
-    amp: str | None = None,
-    layout: str = "nchw",
-    mode: str = "eager",
-    pass_: str = "forward+backward",
-    train: bool = False,
-    threads: int | None = None,
-    tf32: bool | None = None,
-    cudnn_benchmark: bool | None = None,
-    precision: float = PRECISION,
-    budget: float = BUDGET,
-    seed: int = 0,
+    module: fx.GraphModule | None,
+    inputs: tuple[Tensor, ...] | None,
+    batch: int,
+    device: str,
+    dtype: str,
+    amp: str | None,
+    layout: str,
+    mode: str,
+    pass_: str,
+    train: bool,
+    threads: int | None,
+    tf32: bool | None,
+    cudnn_benchmark: bool | None,
+    precision: float,
+    budget: float,
+    seed: int,
 ) -> Profile:
-    """Measure a network's passes, and each layer's share in them.
-
-    In each round two plain passes and an instrumented one run in shuffled order: the first plain one gives the whole
-    times, the second the control, the instrumented one the layers'. `collect_together` says when it stops.
-
-    `pass_` is forward, forward+backward or step; `train` takes the training graph, which has heads of its own; `amp`
-    is autocast's dtype; `layout` nchw or nhwc; `mode` eager, or compile, which leaves no layers to time; `threads`,
-    `tf32` and `cudnn_benchmark` are settings of the device (`open_device`). `module` is what `build` makes of the graph
-    unless one is given, with the graph's paths in the meta["path"] of its nodes; then `inputs` is its batch, and its
-    mode and buffers are left as the passes made them. Random numbers are drawn from `seed`, and torch's own random
-    state is left as it was.
-
-    Raises UsageError for what is not known, does not fit the memory, or cannot run.
-    """
+    """What `archprof.profile` says of it."""
     check_settings(precision, budget)
     for given, known, what in (
         (pass_, PASSES, "pass"),

@@ -163,7 +163,8 @@ def _captions(run: Run, common: Mapping[str, str], notes: Mapping[str, str], tol
     missing = [percent for percent in ("p90", "p99") if percent not in told]
     if measured and missing:
         most = max(timing.count for timing in map(_own, measured) if timing is not None)
-        found.append(f"no {' or '.join(missing)}: {most} samples, the most that a cell has, do not support it")
+        samples = "1 sample" if most == 1 else f"{most} samples"
+        found.append(f"no {' or '.join(missing)}: the most that a cell has, {samples}, are too few")
     found.extend(_memory_captions(run, measured))
     dark = dict.fromkeys(note for cell in measured if cell.device is not None for note in cell.device.notes)
     found.extend(dark)

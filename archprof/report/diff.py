@@ -91,14 +91,14 @@ def _line(change: Change) -> Line:
     if before is None or after is None:
         side = after or before
         assert side is not None
-        cells = (change.path, _shapes(side), side.kernel, exact(side.params), _count(side.flops))
+        cells = (change.path, _shapes(side), side.kernel, exact(side.params), count_text(side.flops))
     else:
         cells = (
             _moved(before.path, after.path),
             _moved(_shapes(before), _shapes(after)),
             _moved(before.kernel, after.kernel),
             _moved(exact(before.params), exact(after.params)),
-            _moved(_count(before.flops), _count(after.flops)),
+            _moved(count_text(before.flops), count_text(after.flops)),
         )
     return Line(cells=(_MARKS[change.status], *cells))
 
@@ -122,7 +122,8 @@ def _shapes(side: Side) -> str:
     return ", ".join(map(str, side.shapes))
 
 
-def _count(count: Count) -> str:
+def count_text(count: Count) -> str:
+    """A count as a diff prints it: exact, a counted zero as an empty cell."""
     if count is None:
         return NOT_COUNTED
     if isinstance(count, AtLeast):

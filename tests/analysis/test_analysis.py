@@ -50,6 +50,22 @@ def test_training_counts_operators_as_they_train() -> None:
     assert analyse(net.graph(), counting="fvcore", train=True).flops == 5 * 8 * 4 * 4
 
 
+@pytest.mark.parametrize(("operator", "p"), [("dropout", 0.5), ("drop_path", 0.2)])
+def test_dropping_moves_bytes_in_training_alone(operator: str, p: float) -> None:
+    net = Builder((4, 8, 8))
+    net.add("conv", "conv2d", out_channels=4, kernel_size=1)
+    net.add("drop", operator, p=p)
+    net.add("none", operator, p=0.0)
+    size = 4 * 4 * 8 * 8
+    for train, expected in ((False, (0, 0)), (True, (size, 2 * size))):
+        _, drop, none = analyse(net.graph(), train=train).figures
+        assert (drop.output_bytes, drop.moved_bytes) == expected
+        assert (none.output_bytes, none.moved_bytes) == (0, 0)
+    # backward: the gradient that comes in and what was kept are read, the gradient that goes out is written
+    drop = analyse(net.graph(), train=True, passes="backward").figures[1]
+    assert drop.moved_bytes == 3 * size
+
+
 def test_the_source_s_convention_is_taken_unless_another_is_asked_for() -> None:
     net = Builder((3, 8, 8), counting="multiply_adds_with_bias")
     net.add("conv", "conv2d", out_channels=4, kernel_size=3, padding=1)

@@ -151,7 +151,7 @@ SMALL = {  # a smaller input, where the network takes one
     "squeezenet-1.0": (3, 67, 67), "efficientnet-b0": (3, 64, 64), "convnext-t": (3, 64, 64), "unet-same": (1, 32, 32),
     "nin-cifar-10": (3, 16, 16),
 }  # fmt: skip
-LONG = ("vgg-a", "preact-resnet-164", "unet-same", "convnext-t", "densenet-121")
+LONG = ("vgg-a", "preact-resnet-164", "unet-same", "convnext-t", "densenet-121", "resnet-50", "efficientnet-b0")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> FakeCard:
     card = FakeCard("GPU-aaaa-1")
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(card))
     monkeypatch.setattr(nvml, "idle_power", lambda card: 21.0)
+    monkeypatch.setattr(module, "_IDLE_POWER", {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return card
 
@@ -280,6 +281,28 @@ def test_a_step_runs_until_the_sensor_has_enough(cuda: FakeCuda, card: FakeCard)
     found = sensor.reading(300)
     assert found.energy is not None
     assert found.idle_power == 21.0
+
+
+def test_idle_power_is_waited_for_when_a_sensor_is_made_and_once(
+    monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda
+) -> None:
+    waits: list[int] = []
+
+    def idle_power(card: nvml.Card) -> float | None:
+        waits.append(cuda.waits)
+        return 21.0
+
+    monkeypatch.setattr(nvml, "idle_power", idle_power)
+    with open_device("cuda") as device:
+        assert waits == []
+        with device.sensor() as first:
+            pass
+        with device.sensor() as second:
+            pass
+    with open_device("cuda") as again, again.sensor() as third:
+        pass
+    assert waits == [1]  # after what ran on the card
+    assert [sensor.reading(1).idle_power for sensor in (first, second, third)] == [21.0] * 3
 
 
 def test_the_limit_ends_a_step_that_never_has_enough(cuda: FakeCuda) -> None:

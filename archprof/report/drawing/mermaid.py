@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from archprof.report.drawing.diagram import DARK, SHADES, Diagram
 
 # its texts are HTML: what could be markup, or end the text, is written as a character's name
@@ -9,12 +11,15 @@ _ESCAPES = str.maketrans(
     {'"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "#": "#35;", "`": "#96;", "\\": "#92;"}
 )
 
+# a title is plain text in YAML, where such names would show as written
+_BRACKETS = str.maketrans({"<": "\u2039", ">": "\u203a"})
+
 
 def draw(diagram: Diagram, _kind: str) -> bytes:
     """The diagram as a Mermaid flowchart."""
     lines = [
         "---",
-        f'title: "{diagram.title.translate(_ESCAPES)}"',
+        f"title: {json.dumps(diagram.title.translate(_BRACKETS), ensure_ascii=False)}",
         "---",
         f"%% {diagram.caption.replace('%%', '% %')}",
         f"flowchart {diagram.direction}",

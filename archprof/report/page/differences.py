@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from archprof.analysis import Analysis, AtLeast
+from archprof.analysis import Analysis
 from archprof.analysis.diff import ADDED, CHANGED, REMOVED, SAME, Change, Quantity, Side, diff
 from archprof.analysis.numbers import exact
-from archprof.analysis.table import Count
+from archprof.report.diff import count_text
 from archprof.report.layout import NOT_COUNTED
 
 _SIGNS = {SAME: "", CHANGED: "~", ADDED: "+", REMOVED: "−"}  # noqa: RUF001  a minus as wide as the plus
@@ -111,12 +111,4 @@ def _row(change: Change) -> DiffRow:
 def _cells(side: Side | None) -> tuple[str, ...]:
     if side is None:
         return ("",) * 5
-    return (side.path, ", ".join(map(str, side.shapes)), side.kernel, exact(side.params), _count(side.flops))
-
-
-def _count(count: Count) -> str:
-    if count is None:
-        return NOT_COUNTED
-    if isinstance(count, AtLeast):
-        return f">= {exact(count.value)}"
-    return exact(count) if count else ""
+    return (side.path, ", ".join(map(str, side.shapes)), side.kernel, exact(side.params), count_text(side.flops))
