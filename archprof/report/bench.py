@@ -164,7 +164,7 @@ def _captions(run: Run, common: Mapping[str, str], notes: Mapping[str, str], tol
     if measured and missing:
         most = max(timing.count for timing in map(_own, measured) if timing is not None)
         samples = "1 sample" if most == 1 else f"{most} samples"
-        found.append(f"no {' or '.join(missing)}: the most that a cell has, {samples}, are too few")
+        found.append(f"no {' or '.join(missing)}: the most that a cell has is {samples}: too few")
     found.extend(_memory_captions(run, measured))
     dark = dict.fromkeys(note for cell in measured if cell.device is not None for note in cell.device.notes)
     found.extend(dark)

@@ -637,6 +637,21 @@ def test_what_is_printed(format: str, surface: Surface, name: str) -> None:  # n
         assert max(map(len, text.splitlines())) <= surface.width
 
 
+@pytest.mark.parametrize(
+    ("count", "caption"),
+    [
+        (1, "no p90 or p99: the most that a cell has is 1 sample: too few"),
+        (51, "no p99: the most that a cell has is 51 samples: too few"),
+    ],
+)
+def test_percentiles_that_no_cell_supports_are_missed_by_name(count: int, caption: str) -> None:
+    replace = msgspec.structs.replace
+    cell = timed(Key(network="resnet-18", batch=1, input="3x224x224"), count=max(count, 4))
+    own = replace(cell.timings["forward"], count=count)
+    run = replace(example(), cells=(replace(cell, timings={"forward": own}),))
+    assert caption in render(run, "terminal", PIPE).splitlines()
+
+
 def test_json_holds_everything() -> None:
     assert "json" in FORMATS
     text = render(example(), "json", PIPE)
