@@ -206,7 +206,7 @@ def wall_time(run: Callable[[], object]) -> float:
 def _why(difference: float, noise: float) -> str:
     if abs(noise) >= abs(difference) / 2:
         return "archprof's own passes differ as much"
-    return "torch.profiler's records of each operator are in its times" if difference < 0 else "not explained"
+    return "not explained"
 
 
 def main() -> None:
