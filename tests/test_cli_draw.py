@@ -72,7 +72,7 @@ def test_texts_are_never_markup(ok: Ok) -> None:
     Path("odd.yaml").write_text(ODD, encoding="utf-8")
     mermaid = ok("draw", "odd.yaml")
     assert "<img" not in mermaid
-    assert r'title: "\"‹img src=x onerror=alert(1)›\" & \\ `#quot;"' in mermaid
+    assert 'title: "\\"\u2039img src=x onerror=alert(1)\u203a\\" & \\\\ `#quot;"' in mermaid
     ok("draw", "odd.yaml", "--output", "odd.dot")
     source = Path("odd.dot").read_text(encoding="utf-8")
     assert r'label="\"<img src=x onerror=alert(1)>\" &amp; \\ `#quot;\n' in source
