@@ -21,7 +21,9 @@ from archprof.cli.common import (
     put_out,
     whole_network,
 )
+from archprof.errors import UsageError
 from archprof.extras import require
+from archprof.operators import listed_and
 from archprof.spec import MAX_NODES
 
 
@@ -60,7 +62,12 @@ def report(
 
     trials = read_trials(depth_run) if depth_run is not None else ()
     runs = {path: read_run(path) for path in results or ()}
-    graphs = [whole_network(each, set_, input_, max_nodes, train=train).graph for each in networks]
+    found = [whole_network(each, set_, input_, max_nodes, train=train) for each in networks]
+    graphs = [each.graph for each in found]
+    families = {each.document.name for each in found if each.document is not None}
+    if trials and trials[0].network not in {*families, *(graph.name for graph in graphs)}:
+        asked = listed_and(graph.name for graph in graphs)
+        raise UsageError(f"{depth_run} is a run of {trials[0].network}, not of {asked}")
     convention = counting or (graphs[1].counting if len(graphs) == 2 else None)
     analyses = [analyse(each, batch=batch, counting=convention, train=train, dtype=dtype) for each in graphs]
     folds = [fold_depth(fold, each.fold) for each in graphs]

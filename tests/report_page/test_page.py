@@ -321,6 +321,11 @@ def test_a_depth_run_has_its_curves_and_verdicts(ok: Call, run: Callable[..., An
     assert "not shown (needs 5 seeds)" in page
 
 
+def test_a_depth_run_of_another_network_is_refused(refused: Call) -> None:
+    depth_run(trial(8, "none", 0, 10.0))
+    assert refused("report", "zf", "--depth-run", "run") == "run is a run of resnet-cifar, not of zf\n"
+
+
 def test_a_depth_run_that_cannot_be_shown_is_refused(refused: Call) -> None:
     assert refused("report", "zf", "--depth-run", "no") == "no holds no run: it has no config.json\n"
     depth_run()
