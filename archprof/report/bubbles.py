@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from archprof.analysis.summary import Summary
 from archprof.errors import UsageError
 from archprof.files import write_bytes
+from archprof.report.boxes import Box
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,21 +23,6 @@ _WIDE = 30  # FLOPs that differ by more than this factor are drawn on a logarith
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0.7, 0.7), (-0.7, 0.7), (0.7, -0.7), (-0.7, -0.7))
 _GAPS = (3, 12, 24, 40, 60)  # points
 _LINE_FROM = 10  # points: a label farther away has a line to its bubble
-
-
-class _Box(NamedTuple):
-    """A rectangle by its centre and half of its sides, in points."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    def overlap(self, other: _Box) -> float:
-        """The area that both cover."""
-        across = self.width + other.width - abs(self.x - other.x)
-        up = self.height + other.height - abs(self.y - other.y)
-        return max(across, 0) * max(up, 0)
 
 
 def draw(summaries: Sequence[Summary], path: str) -> None:
@@ -102,10 +88,10 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[Summary, float, fl
     for summary, flops, error in points:
         x, y = axes.transData.transform((flops, error)) * to_points
         radius = max(summary.params * _AREA, 4) ** 0.5 / 2
-        bubbles.append(_Box(x, y, radius, radius))
+        bubbles.append(Box(x, y, radius, radius))
     frame = axes.get_window_extent()
     left, right, low, high = (edge * to_points for edge in (frame.x0, frame.x1, frame.y0, frame.y1))
-    labels: list[_Box] = []
+    labels: list[Box] = []
     for (summary, flops, error), bubble in zip(points, bubbles, strict=True):
         note = axes.annotate(
             summary.name,
@@ -121,7 +107,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[Summary, float, fl
         best, best_cost, best_gap = bubble, float("inf"), 0
         for gap in _GAPS:
             for across, up in _DIRECTIONS:
-                box = _Box(
+                box = Box(
                     bubble.x + across * (bubble.width + gap + half_width),
                     bubble.y + up * (bubble.height + gap + half_height),
                     half_width,

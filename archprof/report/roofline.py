@@ -12,6 +12,7 @@ from archprof.extras import require
 from archprof.files import write_bytes
 from archprof.profiling.records import Layer
 from archprof.profiling.roofline import Roofline
+from archprof.report.boxes import Box
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -194,20 +195,6 @@ def _caption(points: Sequence[Point], placed: Sequence[Point], roofline: Rooflin
     return text
 
 
-class _Box(NamedTuple):
-    """A rectangle by its centre and half of its sides, in pixels."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    def overlap(self, other: _Box) -> float:
-        across = self.width + other.width - abs(self.x - other.x)
-        up = self.height + other.height - abs(self.y - other.y)
-        return max(across, 0) * max(up, 0)
-
-
 def _number(
     figure: Figure, axes: Axes, placed: Sequence[Point], heaviest: Sequence[Point], others: Sequence[Text]
 ) -> None:
@@ -228,7 +215,7 @@ def _number(
         best, best_cost, best_gap = mark, math.inf, 0
         for gap in _GAPS:
             for across, up in _DIRECTIONS:
-                box = _Box(
+                box = Box(
                     mark.x + across * (mark.width + gap * scale + extent.width),
                     mark.y + up * (mark.height + gap * scale + extent.height),
                     extent.width,
@@ -247,12 +234,12 @@ def _number(
             )  # fmt: skip
 
 
-def _mark_box(axes: Axes, point: Point, longest: float, scale: float) -> _Box:
+def _mark_box(axes: Axes, point: Point, longest: float, scale: float) -> Box:
     x, y = axes.transData.transform((_intensity(point), _effective(point)))
     radius = math.sqrt(_area(point.seconds / longest)) / 2 * scale
-    return _Box(x, y, radius, radius)
+    return Box(x, y, radius, radius)
 
 
-def _box_of(text: Text) -> _Box:
+def _box_of(text: Text) -> Box:
     extent = text.get_window_extent()
-    return _Box((extent.x0 + extent.x1) / 2, (extent.y0 + extent.y1) / 2, extent.width / 2 + 2, extent.height / 2)
+    return Box((extent.x0 + extent.x1) / 2, (extent.y0 + extent.y1) / 2, extent.width / 2 + 2, extent.height / 2)

@@ -292,17 +292,21 @@ def test_what_is_made_behind_the_network_is_no_layers() -> None:
     assert layered.traces[0].seconds("backward") == {LOSS: 7.0, "_0": 2.0}
 
 
-def test_out_of_order_every_node_keeps_its_hook(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def layered_net() -> LayeredPass:
+    """A pass of Net whose layers each take one second forward and two backward."""
     clock = WorkClock()
-    work = dict.fromkeys(NAMES, (1.0, 2.0))
-    layered = LayeredPass(
-        traced(Net(work, clock)),
+    return LayeredPass(
+        traced(Net(dict.fromkeys(NAMES, (1.0, 2.0)), clock)),
         (torch.ones(2, requires_grad=True),),
         pass_="forward+backward",
         clock=clock,
     )
+
+
+def test_out_of_order_every_node_keeps_its_hook(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layered = layered_net()
     own = LayeredPass._hook
     monkeypatch.setattr(LayeredPass, "_hook", lambda self, place: own(self, len(self.paths) - 1 - place))
     layered()
@@ -317,14 +321,7 @@ def test_out_of_order_every_node_keeps_its_hook(
 def test_an_order_that_breaks_later_is_measured_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = WorkClock()
-    work = dict.fromkeys(NAMES, (1.0, 2.0))
-    layered = LayeredPass(
-        traced(Net(work, clock)),
-        (torch.ones(2, requires_grad=True),),
-        pass_="forward+backward",
-        clock=clock,
-    )
+    layered = layered_net()
     layered()
     own = LayeredPass._hook
     monkeypatch.setattr(LayeredPass, "_hook", lambda self, place: own(self, len(self.paths) - 1 - place))
