@@ -139,7 +139,7 @@ def test_json_is_in_its_schema(ok: Ok) -> None:
         (["T4", "--refresh"], "a data sheet is not measured: leave --device, --threads and --refresh away\n"),
         (["--list", "--device", "cpu"], "a data sheet is not measured: leave --device, --threads and --refresh away\n"),
         (["--format", "xml"], "unknown format xml: take terminal, markdown, csv or json\n"),
-        (["--device", "gpu"], "unknown device gpu: write cpu, cuda, cuda:0, mps, xpu or meta\n"),
+        (["--device", "gpu"], "device gpu: archprof measures on cpu and cuda\n"),
         (["--device", "meta"], "device meta: archprof measures on cpu and cuda\n"),
     ],
 )  # fmt: skip

@@ -341,6 +341,8 @@ def summarise(samples: Sequence[Sample], images: int, idle_power: float | None, 
         energy=energy,
         temperature=max((each.temperature for each in samples if each.temperature is not None), default=None),
         clock=statistics.median(clocks) if clocks else None,
+        clock_before=samples[0].clock,
+        clock_after=samples[-1].clock,
         throttled=probe.throttled(bits),
         # this process is one of them, though perhaps under another number: a container has its own
         other_processes=most - 1 if most else None,

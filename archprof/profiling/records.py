@@ -73,7 +73,9 @@ class Device(msgspec.Struct, frozen=True, omit_defaults=True):
     idle_power: float | None = None
     energy: float | None = None  # joules an image, by the counter
     temperature: float | None = None  # highest, Celsius
-    clock: float | None = None  # MHz, median of the processor's
+    clock: float | None = None  # MHz of the processor that was measured on: median
+    clock_before: float | None = None  # when the window began, and at its end
+    clock_after: float | None = None
     throttled: tuple[str, ...] = ()  # reasons seen
     other_processes: int | None = None
     notes: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def measure(
         module, inputs = laid_out(module, inputs, layout)
         description, roofline = describe(opened.where), attainable(opened)
         runs = _runs(module, inputs, opened, chosen, amp, mode, seed)
-        with _told(module, graph, inputs):
+        with _told(module, graph, inputs), opened.sensor() as sensor:
             timings = collect_together(runs, precision=precision, budget=budget, watched=("plain",), seed=seed)
         layered = runs.get("layers")
         traces: Sequence[Trace] = ()
@@ -125,6 +125,7 @@ def measure(
             images_per_second=batch / whole[chosen].median,
             params=analysis.params,
             layers=layers,
+            device=sensor.reading(0),  # no energy an image: three kinds of passes were in the window
             warnings=(*doubts(chosen, whole[chosen], precision), *opened.warnings()),
             settings=settings,
         )

@@ -56,7 +56,8 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "gpu"}, "unknown device gpu: write cpu, cuda, cuda:0, mps, xpu or meta"),
+        ({"name": "gpu"}, "device gpu: archprof measures on cpu and cuda"),
+        ({"name": "cuda:x"}, "unknown device cuda:x: write cpu, cuda, cuda:0, mps, xpu or meta"),
         ({"name": "meta"}, "device meta: archprof measures on cpu and cuda"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"tf32": True}, "TF32 is a setting of CUDA devices, and the device is cpu"),
@@ -132,13 +133,19 @@ def test_a_system_without_proc_tells_no_peak(monkeypatch: pytest.MonkeyPatch, tm
         assert device.peak_memory() is None
 
 
-def test_the_cpu_has_no_graphs_and_no_sensor() -> None:
+def test_the_cpu_has_no_graphs_and_its_sensor_tells_the_clock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = iter((2400.0, 3100.0))
+    monkeypatch.setattr(machine, "clock_mhz", lambda: next(clocks))
     with open_device("cpu") as device:
         with pytest.raises(Unsupported) as caught:
             device.capture(lambda: None)
         with device.sensor() as sensor:
             assert run_for_sensor(sensor, device, pytest.fail, limit=60) == 0
-        assert sensor.reading(7) == DeviceRecord(notes=("power and energy are read of NVIDIA cards only",))
+        assert sensor.reading(7) == DeviceRecord(
+            clock_before=2400.0,
+            clock_after=3100.0,
+            notes=("power and energy are read of NVIDIA cards only",),
+        )
     assert str(caught.value) == "a CUDA graph needs a CUDA device, and the device is cpu"
 
 

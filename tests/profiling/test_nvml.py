@@ -272,7 +272,14 @@ def read(samples: list[Sample], images: int = 100, idle: float | None = 21.0) ->
 
 def test_a_long_window_tells_all() -> None:
     assert read(window()) == Device(
-        power=200.0, idle_power=21.0, energy=2000 / 100, temperature=61.0, clock=1500.0, other_processes=0
+        power=200.0,
+        idle_power=21.0,
+        energy=2000 / 100,
+        temperature=61.0,
+        clock=1500.0,
+        clock_before=1400.0,
+        clock_after=1600.0,
+        other_processes=0,
     )
 
 

@@ -16,8 +16,9 @@ import torch
 
 import archprof
 from archprof.errors import UsageError
-from archprof.profiling import runner
+from archprof.profiling import machine, runner
 from archprof.profiling.layers import BEFORE, Span, Trace
+from archprof.profiling.passes import TimedPass
 from archprof.profiling.records import Cell, Key, Layer, Timing
 from archprof.profiling.results import read_run
 from archprof.profiling.roofline import Roofline
@@ -234,6 +235,20 @@ def test_a_profile(pass_: str) -> None:
         assert ratio == pytest.approx(layers / cell.timings[part].median)
 
 
+def test_the_clock_before_and_behind_the_passes_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "clock_mhz", lambda: 2400.0)
+    own = TimedPass.run
+
+    def run(self: TimedPass) -> tuple[Any, list[Any]]:
+        monkeypatch.setattr(machine, "clock_mhz", lambda: 3100.0)
+        return own(self)
+
+    monkeypatch.setattr(TimedPass, "run", run)
+    device = archprof.profile(archprof.load("small.yaml"), batch=2, budget=0.1, threads=1).cell.device
+    assert device is not None
+    assert (device.clock_before, device.clock_after) == (2400.0, 3100.0)
+
+
 def test_passes_to_warm_up_are_not_in_the_layers_times(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[int] = set()
     own = runner._middle
@@ -386,7 +401,7 @@ def test_a_module_that_is_imported(ok: Ok) -> None:
         (["--format", "jsn"], "unknown format jsn: did you mean json?"),
         (["--fold", "0"], "fold must be at least 1, not 0; all shows every node"),
         (["--fold", "x"], "--fold x: write a depth of the node paths, as 1, or all"),
-        (["--device", "gpu"], "unknown device gpu: write cpu, cuda, cuda:0, mps, xpu or meta"),
+        (["--device", "gpu"], "device gpu: archprof measures on cpu and cuda"),
         (["--device", "meta"], "device meta: archprof measures on cpu and cuda"),
         (["--plot", "roofline.jpg"], "--plot roofline.jpg: write a file that ends in .svg or .png"),
         (
