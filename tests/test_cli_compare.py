@@ -84,6 +84,7 @@ def test_json_is_exact(run: Run) -> None:
     needed = memory(archprof.load("vgg-d"), batch=4, dtype="float16")
     assert vgg == {
         "name": "vgg-d",
+        "aliases": ["vgg-16"],
         "family": "vgg",
         "title": vgg["title"],
         "year": 2014,
@@ -167,6 +168,11 @@ def test_list_names_every_network_once(run: Run) -> None:
     by_name = {each["name"]: each for each in found}
     assert (by_name["resnet-50"]["params"], by_name["resnet-50"]["flops"]) == (25557032, 3857973248)
     assert by_name["resnet-50"]["family"] == "resnet"
+
+
+def test_list_tells_what_else_a_network_is_called(run: Run) -> None:
+    assert {each["name"]: each["aliases"] for each in records(run, "list")}["vgg-d"] == ["vgg-16"]
+    assert "  vgg-d, vgg-16  " in printed(run, "list")
 
 
 def test_list_in_a_pipe_has_a_line_a_network(run: Run) -> None:

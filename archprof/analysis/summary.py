@@ -14,6 +14,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """A network's totals. A count is None where not every operator is counted; memory is in bytes."""
 
     name: str
+    aliases: tuple[str, ...]  # what else it may be called
     family: str  # the spec's name, where this is a variant of it; else its own
     title: str | None
     year: int | None
@@ -45,6 +46,7 @@ def summarise(
     written = document if variant is None else variant  # a variant is another network
     return Summary(
         name=graph.name,
+        aliases=() if variant is None else variant.aliases,
         family=graph.name if document is None else document.name,
         title=graph.title,
         year=graph.year,

@@ -30,6 +30,11 @@ class _Column(msgspec.Struct, frozen=True):
     right: bool = False  # of a text
 
 
+def _in_family(summary: Summary) -> str:
+    names = ", ".join((summary.name, *summary.aliases))
+    return names if summary.name == summary.family else f"  {names}"
+
+
 def _field(summary: Summary) -> str:
     if summary.receptive_field is None:
         return ""
@@ -43,7 +48,7 @@ def _error(summary: Summary) -> str:
 
 _COLUMNS = {
     "network": _Column("network", text=lambda each: each.name),
-    "family": _Column("network", text=lambda each: each.name if each.name == each.family else f"  {each.name}"),
+    "family": _Column("network", text=_in_family),
     "year": _Column("year", text=lambda each: "" if each.year is None else str(each.year)),
     "params": _Column("param", number=lambda each: each.params),
     "flops": _Column("FLOPs", number=lambda each: each.flops),
@@ -134,6 +139,7 @@ def _record(summary: Summary) -> dict[str, object]:
     errors = summary.errors
     return {
         **{name: getattr(summary, name) for name in summary.__struct_fields__ if name != "errors"},
+        "aliases": list(summary.aliases),
         "receptive_field": None if summary.receptive_field is None else list(summary.receptive_field),
         "top1_error": None if errors is None else errors.top1,
         "top5_error": None if errors is None else errors.top5,
@@ -152,7 +158,10 @@ def _csv(summaries: Sequence[Summary]) -> str:
     import io
 
     stream = io.StringIO()
-    records = [_record(summary) | {"receptive_field": _field(summary)} for summary in summaries]
+    records = [
+        _record(summary) | {"aliases": " ".join(summary.aliases), "receptive_field": _field(summary)}
+        for summary in summaries
+    ]
     writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
