@@ -16,8 +16,9 @@ import typer
 from archprof.cli.common import InputOption, MaxNodesOption, SetOption, one_of, put_out, surface, whole_network
 from archprof.errors import UsageError
 from archprof.extras import require
+from archprof.profiling.comparison import differing
 from archprof.profiling.matrix import AXES, NOT_YET, Matrix, Request, axis, batches, differences, expand, request_of
-from archprof.profiling.messages import Settings
+from archprof.profiling.messages import Described, Settings
 from archprof.profiling.results import make_run, read_run, write_run
 from archprof.profiling.sampling import BUDGET, PRECISION, check_settings
 from archprof.profiling.scheduler import Listener, describe, measure
@@ -184,7 +185,7 @@ def bench(
         command = shlex.join(["archprof", *sys.argv[1:]])
         run = make_run(cells, environment, machine.machine, machine.hardware, command)
     elif before.machine == machine.machine:
-        run = before
+        run = _resumed(before, machine, str(resume))
     else:
         raise UsageError(f"{resume} was measured on {before.machine}, and this is {machine.machine}: start a new run")
     write_run(run, target)  # a place that cannot be written to is found before anything is measured
@@ -318,6 +319,21 @@ def _asked_before(run: Run, path: str, given: Mapping[str, Any]) -> Asked:
                 "start a new run"
             )
     return asked
+
+
+def _resumed(run: Run, machine: Described, path: str) -> Run:
+    """A run that is gone on with: what has changed on the machine since is said, and kept in its environment."""
+    now = make_run((), machine.environment, machine.machine, machine.hardware, run.command)
+    changes = dict(differing(run, now))
+    if run.archprof != now.archprof:
+        changes["archprof"] = (run.archprof, now.archprof)
+    if not changes:
+        return run
+    for name_, (old, new) in changes.items():
+        _say(f"{path}: {name_} was {old} and is {new}")
+    earlier = run.environment.get("resumed", [])
+    environment = {**run.environment, "resumed": [*earlier, {"created": now.created, "changes": changes}]}
+    return msgspec.structs.replace(run, environment=environment)
 
 
 def _graphs(asked: Asked, max_nodes: int) -> dict[str, Graph]:

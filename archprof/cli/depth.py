@@ -93,6 +93,7 @@ def depth(
     """Train a network at several depths, with and without shortcuts, and judge whether depth makes errors rise.
 
     RUN holds tables (csv, parquet), pictures (svg, png), verdicts, the configuration and the environment.
+    Exit status: 0 all trained, 1 a trial could not be trained or a worker died, 2 a mistake, 130 stopped by Ctrl-C.
     """
     from archprof.report.depth import FORMATS, render_insertions
 
@@ -110,10 +111,6 @@ def depth(
     named = [option for option, given in folders.items() if given is not None]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} each name a run's folder: give one of them")
-    if plot_only is not None:
-        folder = RunFolder(plot_only)
-        _report(folder, folder.config(), ended_trials(folder), format_, tensorboard)
-        return
     wishes = Wishes(
         spec=spec,
         depths=None if depths is None else _numbers("--depths", depths),
@@ -127,6 +124,12 @@ def depth(
         device=device,
         threads=threads,
     )
+    if plot_only is not None:
+        if wishes != Wishes() or identity_insertion or workers is not None or engine != "local":
+            raise UsageError("--plot-only trains nothing: it goes with --format and --tensorboard alone")
+        folder = RunFolder(plot_only)
+        _report(folder, folder.config(), ended_trials(folder), format_, tensorboard)
+        return
     plan = new_plan(wishes) if resume is None else resumed_plan(wishes, RunFolder(resume))
     images = load_images(plan.data)
     folder = RunFolder(resume or output or free_folder(f"depth-{Path(plan.data).stem}"))
@@ -149,7 +152,10 @@ def depth(
         if not all(each.holds for each in insertions if each.shortcut != PLAIN):
             raise typer.Exit(1)
         return
-    _report(folder, config, _train(tasks, images, folder, engine, workers), format_, tensorboard)
+    trials = _train(tasks, images, folder, engine, workers)
+    _report(folder, config, trials, format_, tensorboard)
+    if any(trial.status == "unfinished" for trial in trials):
+        raise typer.Exit(1)
 
 
 def _numbers(option: str, given: str) -> tuple[int, ...]:

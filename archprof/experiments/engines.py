@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import platform
 import signal
 import tempfile
 import threading
@@ -27,6 +28,7 @@ from archprof.extras import require
 
 ENGINES = ("local", "ray", "dask")
 _PULSE = 0.5  # seconds between two words on a trial's progress
+_DEATHS = frozenset(("TerminatedWorkerError", "RayActorError", "WorkerCrashedError", "NodeDiedError", "KilledWorker"))
 
 
 class WorkerDied(UsageError):
@@ -50,7 +52,8 @@ def train_all(
     count = workers or (local_workers(tasks) if local else -1)
     in_process = local and min(count, len(tasks)) == 1
     parent = os.getpid() if local and not in_process else None
-    calls = (joblib.delayed(_work)(task, images, str(folder.path), parent) for task in tasks)
+    place = str(folder.path.absolute())  # a cluster's workers have folders of their own to run in
+    calls = (joblib.delayed(_work)(task, images, place, parent, _bits()) for task in tasks)
     own: dict[str, Any] = {"ray_remote_args": {"num_gpus": 1}} if engine == "ray" and on_gpu else {}
     backend = "loky" if local else engine
     with _cluster(engine, count), joblib.parallel_config(backend, n_jobs=1 if in_process else count, **own):
@@ -62,10 +65,15 @@ def train_all(
             )(calls)
         try:
             yield from results
-        except RuntimeError as error:
-            if type(error).__name__ != "TerminatedWorkerError":
+        except Exception as error:
+            if _DEATHS.isdisjoint(kind.__name__ for kind in type(error).__mro__):
                 raise
             raise WorkerDied("a worker died: it was killed, or memory ran out") from None
+
+
+def _bits() -> tuple[str, str]:
+    """What decides, beside a run's configuration, the last bits of what a CPU computes."""
+    return torch.__version__, torch.backends.cpu.get_cpu_capability()
 
 
 def local_workers(tasks: Sequence[Task]) -> int:
@@ -122,16 +130,25 @@ def _workers_without_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _work(task: Task, images: Images, path: str, parent: int | None) -> Trial:
-    """One trial, in a worker: its progress and its result are written to the run's folder."""
+def _work(task: Task, images: Images, path: str, parent: int | None, bits: tuple[str, str]) -> Trial:
+    """One trial, in a worker: its progress and its result are written to the run's folder.
+
+    Raises UsageError where the worker would not give the `bits` of the others, and where nothing can be written.
+    """
+    if _bits() != bits:
+        there, here = (f"torch {version} with {capability}" for version, capability in (_bits(), bits))
+        raise UsageError(f"the worker on {platform.node()} has {there}, and this machine {here}: results would differ")
     folder = RunFolder(path)
     pulse = _Pulse(folder, task.name, parent)
     try:
-        with _device(task.device) as device:
-            trial = train(msgspec.structs.replace(task, device=device), images, pulse)
-    except RuntimeError as error:  # torch's: no memory on the device
-        trial = unfinished(task, folder, reason(error))
-    folder.write_trial(task.name, trial)
+        try:
+            with _device(task.device) as device:
+                trial = train(msgspec.structs.replace(task, device=device), images, pulse)
+        except RuntimeError as error:  # torch's: no memory on the device
+            trial = unfinished(task, folder, reason(error))
+        folder.write_trial(task.name, trial)
+    except OSError as error:
+        raise UsageError(f"{task.name}: cannot write {path}: {error.strerror or error}") from None
     return trial
 
 

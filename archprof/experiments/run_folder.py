@@ -81,8 +81,8 @@ class RunFolder:
             raise UsageError(f"{self.path} holds a run of another configuration: {'; '.join(differing)}")
 
     def checkpoints(self, name: str) -> Path:
-        """Where a trial's checkpoints lie."""
-        return self.path / "checkpoints" / name
+        """Where a trial's checkpoints lie, for workers that run in other folders too."""
+        return self.path.absolute() / "checkpoints" / name
 
     def write_trial(self, name: str, trial: Trial) -> None:
         """Keep what a trial gave."""

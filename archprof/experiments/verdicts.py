@@ -137,6 +137,17 @@ def notes(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> tuple[str, ..
             + ", ".join(f"{names(trial)} seed {trial.seed}" for trial in diverged)
             + "."
         )
+    unfinished = [trial for trial in trials if trial.status == "unfinished"]
+    if unfinished:
+        names = label_names(trials)
+        lines.append(
+            "Unfinished, so left out: "
+            + ", ".join(
+                f"{names(trial)} seed {trial.seed}" + (f" ({trial.reason})" if trial.reason else "")
+                for trial in unfinished
+            )
+            + "."
+        )
     return tuple(lines)
 
 

@@ -44,22 +44,23 @@ def attain(
     best_sizes: dict[str, int] = {}
     unsupported: dict[str, str] = {}
     device.warnings()  # of the time before
-    for dtype in DTYPES:
-        if dtype == TF32 and not has_tf32(device.where):
-            continue
-        progress(f"matrix product, {dtype}")
-        try:
-            with _tf32(dtype == TF32):
-                operations[dtype], best_sizes[dtype] = _product(device, dtype, budget, sizes)
-        except (RuntimeError, TypeError) as error:
-            unsupported[dtype] = reason(error)
-    size = _array_bytes(device) if array is None else array
-    count = size // 4
-    arrays = [torch.full((count,), float(value), device=device.where) for value in range(3)]
-    progress("copy")
-    copy = _best(device, lambda: arrays[0].copy_(arrays[1]), budget)
-    progress("triad")
-    triad = _best(device, lambda: torch.add(arrays[1], arrays[2], alpha=3.0, out=arrays[0]), budget)
+    with device.sensor():  # sees the card throttled, and other processes on it
+        for dtype in DTYPES:
+            if dtype == TF32 and not has_tf32(device.where):
+                continue
+            progress(f"matrix product, {dtype}")
+            try:
+                with _tf32(device, dtype == TF32):
+                    operations[dtype], best_sizes[dtype] = _product(device, dtype, budget, sizes)
+            except (RuntimeError, TypeError) as error:
+                unsupported[dtype] = reason(error)
+        size = _array_bytes(device) if array is None else array
+        count = size // 4
+        arrays = [torch.full((count,), float(value), device=device.where) for value in range(3)]
+        progress("copy")
+        copy = _best(device, lambda: arrays[0].copy_(arrays[1]), budget)
+        progress("triad")
+        triad = _best(device, lambda: torch.add(arrays[1], arrays[2], alpha=3.0, out=arrays[0]), budget)
     return Attained(
         hardware=device.hardware,
         device=str(device.where),
@@ -142,8 +143,11 @@ def _l2(device: Device) -> int:
 
 
 @contextmanager
-def _tf32(wanted: bool) -> Iterator[None]:
-    """float32 products in TF32 or not, whatever the setting was before."""
+def _tf32(device: Device, wanted: bool) -> Iterator[None]:
+    """float32 products in TF32 or not, whatever the setting was before; a CPU has no such choice."""
+    if device.where.type != "cuda":
+        yield
+        return
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_tf32
     matmul.allow_tf32 = wanted

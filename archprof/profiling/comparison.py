@@ -106,7 +106,7 @@ def compare(
         if place not in new
     )
     return Comparison(
-        before=before, after=after, floor=floor, cells=tuple(cells), differences=dict(_differences(before, after))
+        before=before, after=after, floor=floor, cells=tuple(cells), differences=dict(differing(before, after))
     )
 
 
@@ -194,7 +194,8 @@ def _compared_as(name: str, value: Any) -> Any:
     return ".".join(str(value).split(".")[:2]) if name == "torch" else value
 
 
-def _differences(before: Run, after: Run) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def differing(before: Run, after: Run) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """The facts of two runs that are not the same, without what never is twice."""
     old, new = facts(before), facts(after)
     for name in dict.fromkeys((*new, *old)):
         pair = old.get(name, ABSENT), new.get(name, ABSENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -105,7 +106,9 @@ class Device(Protocol):
         """
 
     def capture(self, step: Callable[[], object]) -> Callable[[], object]:
-        """A step as a CUDA graph: the function that replays it. Inputs and gradients keep their addresses.
+        """A step as a CUDA graph: the function that replays it, and that keeps what the step holds.
+
+        The peak of memory begins anew with the capture: a replay allocates nothing.
 
         Raises Unsupported on a device, or for a step, that cannot be captured.
         """
@@ -260,17 +263,18 @@ class CudaDevice:
         self.clock: Clock = CudaClock(self.where)
         self._threads = _Threads(threads)
         self.threads = self._threads.threads
-        cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-        self._before = (cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark)
+        cudnn = torch.backends.cudnn
+        self._before: list[tuple[object, str, bool]] = []
+        tf32_settings(self.where)  # refused before anything is changed
         if tf32 is not None:
-            cuda.matmul.allow_tf32 = cudnn.allow_tf32 = tf32
+            self._set(torch.backends.cuda.matmul, "allow_tf32", tf32)
+            self._set(cudnn, "allow_tf32", tf32)
         if cudnn_benchmark is not None:
-            cudnn.benchmark = cudnn_benchmark
+            self._set(cudnn, "benchmark", cudnn_benchmark)
         self._flush = _flush_buffer(properties, self.where) if flush_l2 else None
         self.settings: dict[str, Any] = {
             "threads": self.threads,
-            "tf32_matmul": has_tf32(self.where) and cuda.matmul.allow_tf32,
-            "tf32_convolutions": has_tf32(self.where) and cudnn.allow_tf32,
+            **tf32_settings(self.where),
             "cudnn_benchmark": cudnn.benchmark,
             "flush_l2": flush_l2,
         }
@@ -287,9 +291,13 @@ class CudaDevice:
         return self
 
     def __exit__(self, *_: object) -> None:
-        cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-        cuda.matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = self._before
+        for holder, name, value in reversed(self._before):
+            setattr(holder, name, value)
         self._threads.restore()
+
+    def _set(self, holder: object, name: str, value: bool) -> None:
+        self._before.append((holder, name, getattr(holder, name)))
+        setattr(holder, name, value)
 
     def before_sample(self) -> None:
         """Write over the L2 cache, where that was asked for."""
@@ -315,12 +323,13 @@ class CudaDevice:
                 step()
         current.wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
+        self.reset_peak_memory()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.device(self.where), torch.cuda.graph(graph, stream=aside):
                 step()
         except RuntimeError as error:
             raise Unsupported(f"this network cannot be captured in a CUDA graph: {reason(error)}") from None
-        return graph.replay
+        return functools.partial(_replay, graph, step)
 
     def sensor(self) -> Sensor:
         """NVML's, or one that says why there is none. The first waits 2 s for the power of the idle card."""
@@ -353,10 +362,28 @@ def has_tf32(where: torch.device) -> bool:
     return where.type == "cuda" and torch.cuda.get_device_capability(where)[0] >= 8
 
 
+def tf32_settings(where: torch.device) -> dict[str, bool]:
+    """Whether float32 products of matrices, and convolutions, may round to TF32 on a card.
+
+    Raises UsageError in a program that has set fp32_precision, torch's newer name for it: torch then tells neither.
+    """
+    try:
+        found = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    except RuntimeError as error:
+        raise UsageError(f"TF32: {reason(error)}") from None
+    able = has_tf32(where)
+    return {"tf32_matmul": able and found[0], "tf32_convolutions": able and found[1]}
+
+
 def uuid_of(properties: Any) -> str | None:
     """A card's UUID, where this torch gives it."""
     found = getattr(properties, "uuid", None)
     return None if found is None else str(found)
+
+
+def _replay(graph: torch.cuda.CUDAGraph, _step: object) -> None:
+    """A graph reads and writes the tensors that its step holds, and so the step is kept."""
+    graph.replay()
 
 
 def _flush_buffer(properties: Any, where: torch.device) -> torch.Tensor:

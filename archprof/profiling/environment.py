@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.profiling import machine, nvml
-from archprof.profiling.device import has_tf32, uuid_of
+from archprof.profiling.device import tf32_settings, uuid_of
 
 # settings that libraries take from the environment and that change how fast a network runs
 VARIABLES = (
@@ -85,7 +85,7 @@ def _cuda(where: torch.device) -> dict[str, Any]:
     properties = torch.cuda.get_device_properties(where)
     index = torch.cuda.current_device() if where.index is None else where.index
     uuid = uuid_of(properties)
-    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    cudnn = torch.backends.cudnn
     found: dict[str, Any] = {
         "device": f"cuda:{index}",
         "device_name": properties.name,
@@ -95,8 +95,7 @@ def _cuda(where: torch.device) -> dict[str, Any]:
         "devices_visible": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
         "cudnn": cudnn.version(),  # type: ignore[no-untyped-call]
-        "tf32_matmul": has_tf32(where) and cuda.matmul.allow_tf32,
-        "tf32_convolutions": has_tf32(where) and cudnn.allow_tf32,
+        **tf32_settings(where),
         "cudnn_benchmark": cudnn.benchmark,
         "cudnn_deterministic": cudnn.deterministic,
     }

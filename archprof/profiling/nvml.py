@@ -126,13 +126,16 @@ class Probe:
         """The answer of the first call that this driver and this pynvml have; None where none answers."""
         if what in self.missing:
             return None
+        nvml = self.card.nvml
+        # of functions with versions pynvml says so by an error of its own, which is no NVMLError
+        lacking = (nvml.NVMLError_FunctionNotFound, getattr(nvml, "NVMLLibraryMismatchError", AttributeError))
         error: Exception | None = None
         for call in calls:
             try:
                 return call()
-            except (self.card.nvml.NVMLError_FunctionNotFound, AttributeError) as missing:
+            except (*lacking, AttributeError) as missing:
                 error = missing
-            except self.card.nvml.NVMLError as refusal:
+            except nvml.NVMLError as refusal:
                 error = refusal
                 break
         self.missing[what] = f"{what}: {'this pynvml lacks it' if isinstance(error, AttributeError) else error}"
@@ -179,7 +182,11 @@ class Probe:
     def processes(self) -> int | None:
         """How many processes compute on the card, this one among them."""
         nvml, handle = self.card.nvml, self.card.handle
-        found = self.ask("other processes", lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        found = self.ask(
+            "other processes",
+            lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle),
+            lambda: nvml.nvmlDeviceGetComputeRunningProcesses_v2(handle),
+        )
         return None if found is None else len(found)
 
     def power_limit(self) -> float | None:

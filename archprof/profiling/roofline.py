@@ -26,6 +26,7 @@ from archprof.files import write_bytes
 from archprof.operators.base import listed
 from archprof.profiling import machine
 from archprof.profiling.peaks import Peak, peak_of
+from archprof.profiling.records import Cell, Layer
 
 if TYPE_CHECKING:
     from archprof.profiling.device import Device
@@ -188,6 +189,43 @@ def bound(operations: int | None, moved: int, roofline: Roofline, dtype: str) ->
     memory = moved / roofline.bandwidth
     kind: Kind = "" if compute == memory == 0 else "compute" if compute >= memory else "memory"
     return Bound(max(compute, memory), kind, operations / moved if moved and operations is not None else None)
+
+
+class Arithmetic(NamedTuple):
+    """In what the operators of a measured network computed, as a roofline names it."""
+
+    products: str  # of matrices, and all else
+    convolutions: str  # and recurrent layers: cuDNN's, which has a setting of its own for TF32
+
+    def of(self, operator: str) -> str:
+        """That of an operator."""
+        return self.convolutions if operator.startswith(("conv", "lstm", "gru")) else self.products
+
+
+def arithmetic(cell: Cell) -> Arithmetic:
+    """Autocast's dtype or the network's; TF32 in the place of float32 where the device was let round to it."""
+    dtype = cell.key.amp or cell.key.dtype
+    settings = ("tf32_matmul", "tf32_convolutions")
+    return Arithmetic(*(TF32 if dtype == "float32" and cell.settings.get(setting) else dtype for setting in settings))
+
+
+class Least(NamedTuple):
+    """The least time of kernels under a roofline, in seconds, by what bounds each of them."""
+
+    compute: float
+    memory: float
+
+
+def layer_least(layer: Layer, roofline: Roofline, kinds: Arithmetic) -> Least:
+    """The least time of a measured layer: the passes that were timed are kernels of their own."""
+    seconds = {"compute": 0.0, "memory": 0.0, "": 0.0}
+    passes = [(layer.operations, layer.bytes)]
+    if layer.backward is not None:
+        passes.append((layer.operations_backward, layer.bytes_backward))
+    for operations, moved in passes:
+        found = bound(operations, moved or 0, roofline, kinds.of(layer.operator))
+        seconds[found.kind] += found.seconds
+    return Least(seconds["compute"], seconds["memory"])
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):

@@ -196,7 +196,7 @@ def _told(module: fx.GraphModule, graph: Graph, inputs: tuple[Tensor, ...]) -> I
     """What torch refuses, told as a mistake of the user's, with the node if it is one's forward pass."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except torch.cuda.OutOfMemoryError as error:
         raise UsageError(f"{graph.name} does not fit: {reason(error)}") from None
     except (RuntimeError, ValueError, NotImplementedError) as error:
         run(module, graph, inputs)

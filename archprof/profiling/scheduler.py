@@ -254,7 +254,8 @@ class _Crew:
             refused, batch, step = batch, batch - step, 2 * step
         notes = {
             "limit": limit,
-            "predicted": predicted,
+            # of cells that the model does not know it is where the search began, and no prediction
+            "predicted": predicted if predicted_memory(self.graph, key_of(1), train=self.settings.train) else None,
             "found": max(batch, 0),
             "refused": refused,
             "trials": [list(trial) for trial in trials],

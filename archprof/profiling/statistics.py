@@ -108,6 +108,12 @@ def doubts(part: str, timing: Timing, precision: float) -> list[str]:
         if timing.count < LEAST:
             why = f"{few}: a 95 % interval needs {LEAST}"
         found.append(f"{part}: the precision of {_percent(precision)} was not reached: {why}")
+    return [*found, *unsteady(part, timing, precision)]
+
+
+def unsteady(part: str, timing: Timing, precision: float) -> list[str]:
+    """What a Timing tells of a machine that changed while it was taken, in words; nothing where it did not."""
+    found = []
     if abs(timing.drift) > max(_DRIFT, precision):
         direction = "above" if timing.drift > 0 else "below"
         found.append(f"{part}: the last quarter's median lies {_percent(abs(timing.drift))} {direction} the first's")

@@ -9,7 +9,7 @@ import msgspec
 
 from archprof.analysis.table import fold_groups
 from archprof.profiling.records import Layer
-from archprof.profiling.roofline import TF32, Roofline, bound
+from archprof.profiling.roofline import Arithmetic, Roofline, arithmetic, layer_least
 
 if TYPE_CHECKING:
     from archprof.profiling.runner import Profile
@@ -82,18 +82,18 @@ class Ceiling(NamedTuple):
     """A device's roofline, and the arithmetic that the network did under it."""
 
     roofline: Roofline
-    dtype: str
+    arithmetic: Arithmetic
+
+    @property
+    def dtype(self) -> str:
+        """Of the higher of its peaks, which nothing exceeds."""
+        return max(self.arithmetic, key=self.roofline.peak)
 
 
 def ceiling_of(profile: Profile) -> Ceiling | None:
     """None where nothing is known of the device, or nothing for this arithmetic."""
-    roofline, key = profile.roofline, profile.cell.key
-    if roofline is None:
-        return None
-    dtype = key.amp or key.dtype
-    if dtype == "float32" and profile.cell.settings.get("tf32_convolutions"):
-        dtype = TF32
-    return Ceiling(roofline, dtype) if dtype in roofline.peaks else None
+    roofline, kinds = profile.roofline, arithmetic(profile.cell)
+    return None if roofline is None or not roofline.peaks.keys() >= set(kinds) else Ceiling(roofline, kinds)
 
 
 def _row(layers: Sequence[Layer], path: str, copies: int, ceiling: Ceiling | None) -> Row:
@@ -102,7 +102,7 @@ def _row(layers: Sequence[Layer], path: str, copies: int, ceiling: Ceiling | Non
     operations, moved = (_sum(each) for each in zip(*counts, strict=True))
     least, kind = None, None
     if ceiling is not None and operations is not None:
-        least, kind = _on_roofline(counts, ceiling)
+        least, kind = _on_roofline(layers, ceiling)
     return Row(
         path=path,
         copies=copies,
@@ -117,20 +117,16 @@ def _row(layers: Sequence[Layer], path: str, copies: int, ceiling: Ceiling | Non
 
 
 def _counts(layer: Layer) -> list[tuple[int | None, int | None]]:
-    """Operations and bytes of the passes that a layer's time is of: kernels of their own, each with its own bound."""
+    """Operations and bytes of the passes that a layer's time is of."""
     forward = (layer.operations, layer.bytes)
     return [forward] if layer.backward is None else [forward, (layer.operations_backward, layer.bytes_backward)]
 
 
-def _on_roofline(counts: Iterable[tuple[int | None, int | None]], ceiling: Ceiling) -> tuple[float | None, str | None]:
-    seconds = {"compute": 0.0, "memory": 0.0, "": 0.0}
-    for operations, moved in counts:
-        least = bound(operations, moved or 0, ceiling.roofline, ceiling.dtype)
-        seconds[least.kind] += least.seconds
-    whole = sum(seconds.values())
-    if not whole:  # views
+def _on_roofline(layers: Sequence[Layer], ceiling: Ceiling) -> tuple[float | None, str | None]:
+    compute, memory = (sum(each) for each in zip(*(layer_least(layer, *ceiling) for layer in layers), strict=True))
+    if not compute + memory:  # views
         return None, None
-    return whole, "compute" if seconds["compute"] >= seconds["memory"] else "memory"
+    return compute + memory, "compute" if compute >= memory else "memory"
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

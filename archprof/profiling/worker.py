@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import re
 import resource
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -26,12 +26,14 @@ from archprof.building.running import example_inputs
 from archprof.errors import ArchprofError, UsageError
 from archprof.graph import Graph
 from archprof.profiling.clocks import Clock
-from archprof.profiling.device import Device, Unsupported, open_device, run_for_sensor
+from archprof.profiling.device import Device, Sensor, Unsupported, open_device, run_for_sensor
 from archprof.profiling.environment import describe
 from archprof.profiling.messages import Answer, Described, Settings, Setup, Task, unpacked
 from archprof.profiling.passes import TimedPass, laid_out
 from archprof.profiling.records import Cell, Key, Status
+from archprof.profiling.records import Device as DeviceRecord
 from archprof.profiling.sampling import collect
+from archprof.profiling.statistics import unsteady
 
 _SHARE = 0.9  # of the free memory, where no limit was given
 _MEMORY_PASSES = 3  # the first loads libraries, and what the C library keeps for later has settled with the third
@@ -39,11 +41,21 @@ _OUT_OF_MEMORY = (
     "out of memory",  # CUDA's allocator, and its libraries
     "can't allocate memory",  # torch's allocator on a CPU
     "std::bad_alloc",
-    "could not create a primitive",  # oneDNN, where an allocation was refused
-    "could not create a memory",
+    "could not create a memory",  # oneDNN, where an allocation was refused
     "ALLOC_FAILED",  # cuBLAS, cuDNN
+    "ALLOCATION_FAILED",  # cuDNN 9
 )
-_NO_KERNEL = ("not implemented for", "is not supported on", "not currently supported", "no kernel image")
+# oneDNN, where an allocation was refused; a primitive descriptor is what it does not have for the dtype or shape
+_NO_PRIMITIVE = re.compile(r"could not create a primitive(?! descriptor)")
+_NO_ENGINE = "unable to find an engine"  # cuDNN, where no algorithm ran; it does not tell of one that had no memory
+_NEARLY = 0.8  # of the limit
+_NO_KERNEL = (
+    "could not create a primitive descriptor",
+    "not implemented for",
+    "is not supported on",
+    "not currently supported",
+    "no kernel image",
+)
 _NO_COMPILER = ("InvalidCxxCompiler", "TritonMissing", "GPUTooOldForTriton")
 
 
@@ -141,13 +153,19 @@ def _opened(settings: Settings) -> Device:
 
 def measured(graph: Graph, settings: Settings, key: Key, *, timed: bool) -> Cell:
     """A cell, measured, or with the reason why it is not; without its times unless `timed`."""
+    full = False
     try:
-        with _opened(settings) as device, _limited(device, settings.memory):
+        with _opened(settings) as device:
+            limit = _limit(device, settings.memory)
             if not timed and device.where.type == "cpu" and _status("VmSize") is None:
                 raise Unsupported("the search for the largest batch needs Linux's limit on addresses, or a CUDA device")
-            return _measured(graph, settings, key, device, timed)
+            try:
+                return _measured(graph, settings, key, device, timed)
+            except Exception:
+                full = _nearly_full(device, limit)
+                raise
     except Exception as error:
-        status, why = judged(error)
+        status, why = judged(error, full)
         return Cell(key=key, status=status, reason=why)
 
 
@@ -162,7 +180,10 @@ def _measured(graph: Graph, settings: Settings, key: Key, device: Device, timed:
     inputs = example_inputs(graph, batch=key.batch, device=device.where, dtype=getattr(torch, key.dtype))
     laid, batch = laid_out(module, inputs, key.layout)
     once = timed_pass(laid, batch, key, device)
-    device.reset_peak_memory()
+    if key.mode != "cuda-graph":  # a graph has what it needs since its capture
+        if device.where.type == "cuda":
+            once()  # cuDNN may try algorithms in it, whose workspaces no other pass has
+        device.reset_peak_memory()
     for _ in range(_MEMORY_PASSES):
         once()
     peak = _peak(device, key, _mapped() - files)
@@ -179,18 +200,26 @@ def _measured(graph: Graph, settings: Settings, key: Key, device: Device, timed:
 
     with device.sensor() as sensor:
         timings = collect(sample, precision=settings.precision, budget=settings.budget)
-        passes += run_for_sensor(sensor, device, once, settings.budget)
+        run_for_sensor(sensor, device, sample, settings.budget)
+    timing = timings[key.pass_]
     return Cell(
         key=key,
         status="ok",
         timings=timings,
-        images_per_second=key.batch / timings[key.pass_].median if timings[key.pass_].median else None,
+        images_per_second=key.batch / timing.median if timing.median else None,
         peak_memory=peak,
         params=params,
-        device=sensor.reading(passes * key.batch),
-        warnings=device.warnings(),
+        device=_reading(sensor, passes * key.batch, settings.flush_l2),
+        warnings=(*unsteady(key.pass_, timing, settings.precision), *device.warnings()),
         settings={**device.settings, "precision": settings.precision, "budget": settings.budget},
     )
+
+
+def _reading(sensor: Sensor, images: int, flushed: bool) -> DeviceRecord:
+    found = sensor.reading(0 if flushed else images)
+    if not flushed:
+        return found
+    return msgspec.structs.replace(found, notes=(*found.notes, "energy: that of emptying the L2 cache would be in it"))
 
 
 def timed_pass(
@@ -226,28 +255,34 @@ def timed_pass(
 # --- memory
 
 
-@contextmanager
-def _limited(device: Device, limit: int | None) -> Iterator[None]:
-    """Let this process take so many bytes more on a device, by default 90 % of those that are free.
+def _limit(device: Device, limit: int | None) -> int | None:
+    """Let this process take so many bytes more on a device, by default 90 % of those that are free; how many.
 
     On a CPU it is a limit on addresses, for Linux would not refuse memory but kill. It is never lifted: a fork ends.
+    None: nobody tells what is free, and nothing is limited.
     """
+    if limit is None:
+        free = available_memory(device.where)
+        limit = None if free is None else int(free * _SHARE)
     if device.where.type == "cuda":
         if limit is not None:
             total = torch.cuda.get_device_properties(device.where).total_memory
             torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0), device.where)
-        yield
-        return
-    if limit is None:
-        free = available_memory(device.where)
-        limit = None if free is None else int(free * _SHARE)
+        return limit
     torch.ones(torch.get_num_threads() << 16).add_(1)  # starts the threads, whose stacks are not the network's
     size = _status("VmSize")
     if limit is not None and size is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = size + limit
         resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    yield
+    return limit
+
+
+def _nearly_full(device: Device, limit: int | None) -> bool:
+    """Whether torch's allocator had come near a card's limit."""
+    if device.where.type != "cuda" or limit is None:
+        return False
+    return bool(torch.cuda.max_memory_reserved(device.where) > _NEARLY * limit)
 
 
 def _peak(device: Device, key: Key, files: int) -> int | None:
@@ -274,12 +309,15 @@ def _status(field: str) -> int | None:
 # --- what went wrong
 
 
-def judged(error: BaseException) -> tuple[Status, str]:
-    """The status of a cell that an error ended, and its reason."""
+def judged(error: BaseException, full: bool = False) -> tuple[Status, str]:
+    """The status of a cell that an error ended, and its reason; `full`: the device had hardly any memory left."""
     chain = [error, *_causes(error)]
     text = "\n".join(f"{type(each).__name__}: {each}" for each in chain)
-    if any(isinstance(each, (MemoryError, torch.cuda.OutOfMemoryError)) for each in chain) or any(
-        words in text for words in _OUT_OF_MEMORY
+    if (
+        any(isinstance(each, (MemoryError, torch.cuda.OutOfMemoryError)) for each in chain)
+        or any(words in text for words in _OUT_OF_MEMORY)
+        or _NO_PRIMITIVE.search(text)
+        or (full and _NO_ENGINE in text)
     ):
         return "oom", reason(error) if str(error).strip() else "Python could not allocate memory"
     names = [kind.__name__ for each in chain for kind in type(each).__mro__]

@@ -10,7 +10,8 @@ import msgspec
 
 from archprof.profiling.batch_search import MOST
 from archprof.profiling.matrix import NOT_YET, request_of
-from archprof.profiling.records import Cell, Run, Timing
+from archprof.profiling.records import Cell, Device, Run, Timing
+from archprof.report.conditions import conditions
 from archprof.report.output import Surface
 from archprof.report.sheet import Line, Sheet, parts
 
@@ -124,7 +125,8 @@ def _sheet(run: Run) -> tuple[Sheet, int]:
         _Column("peak [MiB]", lambda cell: "" if cell.peak_memory is None else _mebibytes(cell.peak_memory)),
         _Column("peak / model", _over_model),
         _Column("energy [J/image]", _energy),
-        _Column("power [W]", lambda cell: "" if _power(cell) is None else f"{_power(cell):.0f}"),
+        _Column("power [W]", _of_device(lambda device: device.power)),
+        _Column("idle [W]", _of_device(lambda device: device.idle_power)),
     )
     columns.extend(column for column in optional if any(map(column.text, cells)))
     columns.append(_Column("result", result, right=False))
@@ -144,8 +146,9 @@ def _captions(run: Run, common: Mapping[str, str], notes: Mapping[str, str], tol
     found = [f"{mark} {reason}" for reason, mark in notes.items()]
     if common:
         found.append(", ".join(f"{axis} {value}" for axis, value in common.items() if value != "none"))
-    found.extend(note for note in map(search_note, cells) if note is not None)
     measured = [cell for cell in cells if cell.status == "ok"]
+    found.extend(dict.fromkeys(text for cell in measured if (text := conditions(run.environment, cell.settings))))
+    found.extend(note for note in map(search_note, cells) if note is not None)
     if measured:
         found.append(
             "time: the median (p50), of the stretches' medians; "
@@ -270,8 +273,14 @@ def _energy(cell: Cell) -> str:
     return "" if energy is None else f"{energy:.3g}"
 
 
-def _power(cell: Cell) -> float | None:
-    return None if cell.device is None else cell.device.power
+def _of_device(number: Callable[[Device], float | None]) -> Callable[[Cell], str]:
+    """A figure of the device's, to the whole number."""
+
+    def text(cell: Cell) -> str:
+        value = None if cell.device is None else number(cell.device)
+        return "" if value is None else f"{value:.0f}"
+
+    return text
 
 
 def _milliseconds(seconds: float) -> str:
@@ -325,7 +334,19 @@ def _record(cell: Cell) -> dict[str, object]:
         "reason": cell.reason,
         **{
             field: "" if timing is None else getattr(timing, field)
-            for field in ("median", "low", "high", "quartile_1", "quartile_3", "minimum", "maximum", "count")
+            for field in (
+                "median",
+                "low",
+                "high",
+                "quartile_1",
+                "quartile_3",
+                "minimum",
+                "maximum",
+                "count",
+                "spread",
+                "drift",
+                "outliers",
+            )
         },
         **{
             percent: "" if timing is None else timing.percentiles.get(percent, "")
@@ -342,7 +363,10 @@ def _record(cell: Cell) -> dict[str, object]:
         "params": cell.params,
         "multiply_adds": key.multiply_adds,
         "energy_an_image": None if device is None else device.energy,
-        "power": None if device is None else device.power,
+        **{
+            field: None if device is None else getattr(device, field)
+            for field in ("power", "idle_power", "temperature", "clock", "clock_before", "clock_after")
+        },
         "warnings": "; ".join(cell.warnings),
     }
 

@@ -19,6 +19,7 @@ from archprof.errors import UsageError
 from archprof.operators.base import hint
 from archprof.profiling.table import Ceiling, Row, ceiling_of, profile_rows, total_row
 from archprof.report import markdown, terminal
+from archprof.report.conditions import conditions
 from archprof.report.output import Surface
 from archprof.report.sheet import Line, Sheet
 
@@ -148,13 +149,8 @@ def captions(profile: Profile) -> Iterator[str]:
         yield "no layers: a compiled network runs as one"
     mode = "evaluation mode" if key.pass_ == "forward" else "training mode"
     precisions = [key.dtype, *([f"autocast to {key.amp}"] if key.amp else []), key.layout, key.mode, mode]
-    environment = profile.description.environment
     yield f"batch {key.batch}, {', '.join(precisions)}; {cell.images_per_second:.4g} images a second"
-    threads = "1 thread" if environment["threads"] == 1 else f"{environment['threads']} threads"
-    yield (
-        f"{profile.description.hardware}, {threads}, torch {environment['torch']}; "
-        f"precision {cell.settings['precision']:.2g}, budget {cell.settings['budget']:g} s"
-    )
+    yield f"{profile.description.hardware}, {conditions(profile.description.environment, cell.settings)}"
     if cell.layers:
         yield (
             f"counting: {profile.analysis.counting}: {profile.analysis.convention.caption}; FLOP/s are effective, "
@@ -166,17 +162,33 @@ def captions(profile: Profile) -> Iterator[str]:
 
 
 def timing_text(timing: Timing) -> str:
-    """31.2 ms (30.9 to 31.9), 36 passes."""
+    """31.2 ms (30.9 to 31.9), 36 passes; half of them 31 to 31.7, shortest 30.5; stretches within 0.4 %, 1 outlier."""
     passes = "1 pass" if timing.count == 1 else f"{timing.count} passes"
-    median, low, high = (f"{value * 1e3:.4g}" for value in (timing.median, timing.low, timing.high))
-    return f"{median} ms ({low} to {high}), {passes}"
+    median, low, high, first, third, least = (
+        f"{value * 1e3:.4g}"
+        for value in (
+            timing.median, timing.low, timing.high, timing.quartile_1, timing.quartile_3, timing.minimum,
+        )
+    )  # fmt: skip
+    found = f"{median} ms ({low} to {high}), {passes}"
+    if timing.count == 1:
+        return found
+    found += f"; half of them {first} to {third}, shortest {least}"
+    if len(timing.stretches) > 1:
+        found += f"; stretches within {100 * timing.spread:.1f} %"
+    if timing.outliers:
+        found += f"; {timing.outliers} far {'outlier' if timing.outliers == 1 else 'outliers'}"
+    return found
 
 
 def ceiling_text(ceiling: Ceiling, total: Row) -> str:
     """What the device attains, where that is from, and what the layers take of it."""
     roofline = ceiling.roofline
-    peak, bandwidth = roofline.peak(ceiling.dtype) / 1e9, roofline.bandwidth / 1e9
-    found = f"roofline: {peak:.4g} GFLOP/s in {ceiling.dtype}, {bandwidth:.4g} GB/s: {roofline.source}"
+    products, convolutions = ceiling.arithmetic
+    peaks = f"{roofline.peak(products) / 1e9:.4g} GFLOP/s in {products}"
+    if convolutions != products:
+        peaks += f" ({roofline.peak(convolutions) / 1e9:.4g} in {convolutions}, of convolutions)"
+    found = f"roofline: {peaks}, {roofline.bandwidth / 1e9:.4g} GB/s: {roofline.source}"
     if total.least is None or total.ratio is None:
         return found
     return f"{found}; the layers take {total.ratio:.1f} times their least time on it, {total.least * 1e3:.4g} ms"
@@ -253,8 +265,10 @@ def _record(row: Row) -> dict[str, Any]:
 def _ceiling(ceiling: Ceiling) -> dict[str, Any]:
     return {
         "name": ceiling.roofline.name,
-        "dtype": ceiling.dtype,
-        "flops_per_second": ceiling.roofline.peak(ceiling.dtype),
+        "dtype": ceiling.arithmetic.products,
+        "flops_per_second": ceiling.roofline.peak(ceiling.arithmetic.products),
+        "dtype_of_convolutions": ceiling.arithmetic.convolutions,
+        "flops_per_second_of_convolutions": ceiling.roofline.peak(ceiling.arithmetic.convolutions),
         "bytes_per_second": ceiling.roofline.bandwidth,
         "source": ceiling.roofline.source,
     }

@@ -13,7 +13,8 @@ from archprof.report.sheet import Line, Sheet, printable
 
 _GAP = "  "
 _NARROWEST = 6  # columns that a cell is wrapped to at the narrowest
-_BREAK = re.compile(r"(?<=[ .,\-_/])|(?<=[0-9]x)")  # where a text may be broken: behind a space, dot, 224x
+# where a text may be broken: behind a space, a dot that is no number's, 224x
+_BREAK = re.compile(r"(?<=[ \-_/])|(?<=[.,])(?!(?<=[0-9][.,])[0-9])|(?<=[0-9]x)")
 
 
 def render(sheet: Sheet, surface: Surface) -> str:

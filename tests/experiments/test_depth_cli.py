@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +17,8 @@ from pyarrow import parquet
 from archprof.experiments import engines
 from archprof.experiments.engines import WorkerDied
 from archprof.experiments.records import Trial
+from archprof.experiments.run_folder import RunFolder
+from archprof.experiments.training import Task
 from tests.conftest import Run
 
 TINY = ["--depths", "8,14", "--seeds", "1", "--epochs", "2", "--set", "width=2", "--workers", "1", "--device", "cpu"]
@@ -195,6 +201,60 @@ def test_a_run_that_is_stopped_keeps_what_is_done(run: Run, tmp_path: Path, monk
     assert {row["status"] for row in rows(tmp_path / "run" / "trials.csv")} == {"finished"}
 
 
+def test_a_trial_that_cannot_be_trained_is_told_and_the_exit_status_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = engines.train
+
+    def scarce(given: Task, *rest: object) -> Trial:
+        if given.name == "14-none-0":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return real(given, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engines, "train", scarce)
+    status, out, _ = run("depth", *TINY, "-o", "run")
+    assert status == 1
+    assert "left out: plain-14 seed 0 (CUDA out of memory. Tried to allocate 2 GiB)." in " ".join(out.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_two_workers_end_with_their_parent_and_lose_no_whole_epoch(run: Run, tmp_path: Path, sent: int) -> None:
+    command = [sys.executable, "-c", "from archprof.cli import main; main()", "depth", "--depths", "8", "--seeds", "1"]
+    command += ["--epochs", "12", "--set", "width=2", "--workers", "2", "--device", "cpu", "-o", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    folder = RunFolder(tmp_path / "run")
+    names = ("8-none-0", "8-identity-0")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        seen = [folder.progress(name) for name in names]
+        if all(each is not None and each.iteration > 21 for each in seen):  # the second epoch of twelve
+            break
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    if sent == signal.SIGINT:
+        assert process.returncode == 130
+        assert "stopped: 0 of 2 trials are done" in errors
+        assert "Traceback" not in errors
+    else:
+        assert process.returncode == -signal.SIGKILL
+    left = [folder.progress(name) for name in names]
+    time.sleep(2)
+    assert [folder.progress(name) for name in names] == left  # nobody trains on
+    status, _, errors = run("depth", "--resume", "run", "--workers", "2")
+    assert status == 0
+    assert "epoch 1  " not in errors
+    assert {row["status"] for row in rows(tmp_path / "run" / "trials.csv")} == {"finished"}
+    assert run("depth", *command[4:-1], "whole")[0] == 0
+    resumed, whole = (without_seconds(rows(tmp_path / place / "trials.csv")) for place in ("run", "whole"))
+    assert resumed == whole
+
+
+def without_seconds(table: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in table]
+
+
 # --- what is refused
 
 SHIPPED = Path(__file__).parents[2] / "specs"
@@ -228,6 +288,14 @@ SHIPPED = Path(__file__).parents[2] / "specs"
         ("--format csv", "unknown format csv: take terminal, markdown or json"),
         ("--epochs 2 --iterations 2", "give --epochs or --iterations, one of both"),
         ("--resume nowhere", "nowhere holds no run: it has no config.json"),
+        (
+            "--plot-only nowhere --seeds 3",
+            "--plot-only trains nothing: it goes with --format and --tensorboard alone",
+        ),
+        (
+            "--plot-only nowhere --identity-insertion",
+            "--plot-only trains nothing: it goes with --format and --tensorboard alone",
+        ),
         ("--plot-only nowhere", "nowhere holds no run: it has no config.json"),
         ("--resume a --output b", "--output and --resume each name a run's folder: give one of them"),
         ("-", "a run keeps its spec: give a file instead of -"),

@@ -141,6 +141,70 @@ def test_a_worker_whose_parent_is_gone_leaves(tmp_path: Path, monkeypatch: pytes
     assert left == [1]
 
 
+@pytest.mark.parametrize("name", ["KilledWorker", "RayActorError", "ActorDiedError"])
+def test_a_dead_worker_of_a_cluster_is_told_as_one_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    base = type("RayActorError", (Exception,), {}) if name == "ActorDiedError" else Exception
+
+    def die(*_: object) -> Trial:
+        raise type(name, (base,), {})("on 10.0.0.7")
+
+    monkeypatch.setattr(engines, "_work", die)
+    folder = RunFolder(tmp_path)
+    with pytest.raises(WorkerDied, match="a worker died: it was killed, or memory ran out"):
+        list(train_all(tasks(folder), images(), folder, workers=1))
+
+
+def test_what_a_worker_raises_otherwise_goes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Trial:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(engines, "_work", fail)
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        list(train_all(tasks(folder), images(), folder, workers=1))
+
+
+def test_workers_are_told_the_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a cluster run in other folders."""
+    seen: list[tuple[str, str]] = []
+
+    def look(given: Task, _images: object, path: str, *_: object) -> Trial:
+        seen.append((path, given.checkpoints))
+        return unfinished(given, RunFolder(path), "stopped")
+
+    monkeypatch.setattr(engines, "_work", look)
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder("run")
+    list(train_all(tasks(folder, seeds=1), images(), folder, workers=1))
+    assert seen == [(str(tmp_path / "run"), str(tmp_path / "run" / "checkpoints" / "8-identity-0"))]
+
+
+def test_a_worker_of_another_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bits = iter([("2.13.0", "AVX512"), ("2.12.1", "AVX2"), ("2.12.1", "AVX2")])  # here, in the worker, in its words
+    monkeypatch.setattr(engines, "_bits", lambda: next(bits))
+    monkeypatch.setattr("platform.node", lambda: "node-7")
+    folder = RunFolder(tmp_path)
+    with pytest.raises(UsageError) as refused:
+        list(train_all(tasks(folder, seeds=1), images(), folder, workers=1))
+    assert str(refused.value) == (
+        "the worker on node-7 has torch 2.12.1 with AVX2, and this machine torch 2.13.0 with AVX512: results would "
+        "differ"
+    )
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> Trial:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(engines, "train", full)
+    folder = RunFolder(tmp_path)
+    with pytest.raises(UsageError) as refused:
+        list(train_all(tasks(folder, seeds=1), images(), folder, workers=1))
+    assert str(refused.value) == f"8-identity-0: cannot write {tmp_path}: No space left on device"
+
+
 # --- what a run's folder is told
 
 

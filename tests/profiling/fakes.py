@@ -174,7 +174,11 @@ class FakeCuda:
         self.pending: list[FakeEvent] = []
         self.waits = 0
         self.peak = 0
-        self.captured: list[Callable[[], object]] = []
+        self.reserved = 0
+        self.fraction: float | None = None
+        self.current = 0
+        self.captures: list[tuple[int, FakeStream]] = []  # the current device and the stream of each
+        self.replays = 0
         self.capture_error: str | None = None
         self.properties = SimpleNamespace(
             name="NVIDIA GeForce RTX 3090", uuid="aaaa-1", L2_cache_size=6 * 2**20, major=8, minor=6,
@@ -187,7 +191,7 @@ class FakeCuda:
             "Stream": FakeStream,
             "stream": self.stream,
             "current_stream": lambda device=None: self.stream_now,
-            "current_device": lambda: 0,
+            "current_device": lambda: self.current,
             "device_count": lambda: 1,
             "get_device_properties": lambda device=None: self.properties,
             "get_device_capability": lambda device=None: (self.properties.major, self.properties.minor),
@@ -197,21 +201,37 @@ class FakeCuda:
             "mem_get_info": lambda device=None: (20 * 2**30, 24 * 2**30),
             "memory_reserved": lambda device=None: 0,
             "memory_allocated": lambda device=None: 0,
-            "CUDAGraph": lambda: SimpleNamespace(replay=lambda: "replayed"),
+            "get_rng_state": lambda device="cuda": torch.zeros(8, dtype=torch.uint8),
+            "set_rng_state": lambda new_state, device="cuda": None,
+            "max_memory_reserved": lambda device=None: self.reserved,
+            "set_per_process_memory_fraction": self.set_per_process_memory_fraction,
+            "device": self.device,
+            "CUDAGraph": lambda: SimpleNamespace(replay=self.replay),
             "graph": self.graph,
         }
         for name, fake in places.items():
             monkeypatch.setattr(torch.cuda, name, fake)  # raises for a name that torch.cuda lacks
         for name in ("empty", "full", "randn", "zeros"):  # tensors of the card are the CPU's here
             monkeypatch.setattr(torch, name, self.on_cpu(getattr(torch, name)))
+        for kind in (torch.Tensor, torch.nn.Module):
+            monkeypatch.setattr(kind, "to", self.stays(kind.to))
 
     def on_cpu(self, make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def made(*arguments: Any, **options: Any) -> torch.Tensor:
-            if "device" in options and torch.device(options["device"]).type == "cuda":
+            if str(options.get("device")).startswith("cuda"):
                 del options["device"]
             return make(*arguments, **options)
 
         return made
+
+    def stays(self, to: Callable[..., Any]) -> Callable[..., Any]:
+        def moved(this: Any, *arguments: Any, **options: Any) -> Any:
+            arguments = tuple(each for each in arguments if not str(each).startswith("cuda"))
+            if str(options.get("device")).startswith("cuda"):
+                del options["device"]
+            return to(this, *arguments, **options) if arguments or options else this
+
+        return moved
 
     def synchronize(self, device: Any = None) -> None:
         self.waits += 1
@@ -228,8 +248,23 @@ class FakeCuda:
         yield
         self.stream_now = before
 
+    def set_per_process_memory_fraction(self, fraction: float, device: Any = None) -> None:
+        assert 0 <= fraction <= 1
+        self.fraction = fraction
+
     @contextmanager
-    def graph(self, cuda_graph: Any) -> Iterator[None]:
+    def device(self, device: Any) -> Iterator[None]:
+        before, self.current = self.current, torch.device(device).index
+        yield
+        self.current = before
+
+    @contextmanager
+    def graph(self, cuda_graph: Any, pool: Any = None, stream: Any = None) -> Iterator[None]:
         if self.capture_error is not None:
             raise RuntimeError(self.capture_error)
-        yield
+        self.captures.append((self.current, stream))
+        with self.stream(stream):
+            yield
+
+    def replay(self) -> None:
+        self.replays += 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from rich.progress import Progress
 
 import archprof
 from archprof.analysis.memory import memory
@@ -369,6 +371,7 @@ def command(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     (tmp_path / "other.yaml").write_text(OTHER, encoding="utf-8")
     scripted: dict[str, Callable[[Task], Any]] = {"now": answers}
     machine = {"machine": "fake_torch-2.13_2-threads", "hardware": "Fake CPU, 2 cores"}
+    changed: dict[str, Any] = {}
 
     class Scripted(FakeWorker):
         def __init__(self, graph: Graph, settings: Settings) -> None:
@@ -376,13 +379,18 @@ def command(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
 
         def ask(self, task: Task) -> Answer:
             if task.do == "describe":
-                return Answer(described=Described(**machine, environment={"device": "cpu"}, available=2**30))
+                environment = {"device": "cpu", **changed}
+                return Answer(described=Described(**machine, environment=environment, available=2**30))
             return super().ask(task)
 
     monkeypatch.setattr(scheduler, "Process", Scripted)
 
-    def call(*arguments: str, script: Callable[[Task], Any] = answers, on: str | None = None) -> Any:
+    def call(
+        *arguments: str, script: Callable[[Task], Any] = answers, on: str | None = None, **environment: Any
+    ) -> Any:
         scripted["now"] = script
+        changed.clear()
+        changed.update(environment)
         if on is not None:
             machine["machine"] = on
         return run("bench", *arguments)
@@ -509,6 +517,53 @@ def test_resume_is_of_the_same_machine(command: Any) -> None:
     )
 
 
+def test_what_changed_on_the_machine_since_is_said_and_kept(command: Any, tmp_path: Path) -> None:
+    first = {"variables": {"OMP_NUM_THREADS": "2"}, "load_average": 0.1, "torch": "2.13.0"}
+    command("tiny.yaml", "--batch", "1,2,4", "-o", "run.json", script=_stop_at(2), **first)
+    now = {"variables": {}, "load_average": 3.2, "torch": "2.13.1"}
+    _, _, errors = command("--resume", "run.json", script=_stop_at(4), **now)
+    assert errors.splitlines()[:2] == [
+        "run.json: torch was 2.13.0 and is 2.13.1",
+        "run.json: variables.OMP_NUM_THREADS was 2 and is unknown",
+    ]
+    environment = read_run(tmp_path / "run.json").environment
+    assert environment["torch"] == "2.13.0"
+    (resumed,) = environment["resumed"]
+    assert resumed["changes"] == {"torch": ["2.13.0", "2.13.1"], "variables.OMP_NUM_THREADS": ["2", "unknown"]}
+    status, _, _ = command("--resume", "run.json", **first)
+    assert status == 0
+    assert len(read_run(tmp_path / "run.json").environment["resumed"]) == 1
+
+
+@pytest.mark.parametrize("axes", [{"amp": ("bfloat16",)}, {"mode": ("compile",)}])
+def test_a_search_that_the_memory_model_does_not_know_has_no_prediction(
+    nets: dict[str, Graph], axes: dict[str, Any]
+) -> None:
+    del nets["other"]
+    (cell,) = _measured(nets, answers, available=2**30, batch=("max",), **axes)
+    assert cell.settings["search"]["predicted"] is None
+    assert FakeWorker.made[0].asked[0][1] > 1  # it begins there nonetheless
+
+
+def test_a_terminal_shows_how_far_it_is(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[Any] = []
+    own = Progress.start
+
+    def start(self: Progress) -> None:
+        bars.append(self)
+        own(self)
+
+    monkeypatch.setattr(Progress, "start", start)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    status, _, errors = command("tiny.yaml", "--batch", "1,2", "-o", "run.json")
+    assert status == 0
+    (bar,) = bars
+    (task,) = bar.tasks
+    assert (task.completed, task.total) == (2, 2)
+    assert task.description == "tiny, batch 2, forward"
+    assert "[2/2] tiny, batch 2, forward: " in errors
+
+
 def test_a_network_changed_meanwhile_is_not_gone_on_with(command: Any, tmp_path: Path) -> None:
     command("tiny.yaml", "--batch", "1,2", "-o", "run.json", script=_stop_at(2))
     (tmp_path / "tiny.yaml").write_text(TINY.replace("out_channels: 8", "out_channels: 9"), encoding="utf-8")
@@ -597,7 +652,7 @@ def example() -> Run:
         name: replace(whole, median=whole.median * share)
         for name, share in (("forward", 0.3), ("backward", 0.6), ("update", 0.1))
     }
-    device = Device(power=231.4, energy=0.01234, notes=("clock: Not Supported",))
+    device = Device(power=231.4, idle_power=21.5, energy=0.01234, notes=("clock: Not Supported",))
     search = {"limit": 2**30, "predicted": 900, "found": 8, "refused": 9, "trials": [[8, True], [9, False]]}
     cells = (
         settled,

@@ -203,7 +203,18 @@ class InvalidCxxCompiler(RuntimeError):
             "[enforce fail at alloc_cpu.cpp:127]",
         ),
         (RuntimeError("could not create a primitive"), "oom", "could not create a primitive"),
+        (
+            RuntimeError("could not create a primitive descriptor for a convolution forward propagation primitive"),
+            "unsupported",
+            "could not create a primitive descriptor",
+        ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "oom", "CUDA error: CUBLAS_STATUS"),
+        (RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "oom", "CUDNN_STATUS_INTERNAL"),
+        (
+            RuntimeError("GET was unable to find an engine to execute this computation"),
+            "failed",
+            "RuntimeError: GET was unable",
+        ),
         (
             NotImplementedError("\"slow_conv2d_cpu\" not implemented for 'Half'"),
             "unsupported",
@@ -225,6 +236,12 @@ def test_what_an_error_makes_of_a_cell(error: Exception, status: str, reason: st
     found, why = judged(error)
     assert found == status
     assert why.startswith(reason)
+
+
+def test_cudnn_without_memory_finds_no_engine() -> None:
+    error = RuntimeError("GET was unable to find an engine to execute this computation")
+    assert judged(error, full=True)[0] == "oom"
+    assert judged(RuntimeError("shape mismatch"), full=True)[0] == "failed"
 
 
 @pytest.mark.slow

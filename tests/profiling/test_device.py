@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,6 +236,29 @@ def test_settings_of_cuda_are_stated_and_put_back(cuda: FakeCuda) -> None:
         assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == before
 
 
+def test_a_setting_that_nobody_asked_for_is_not_written_back(cuda: FakeCuda) -> None:
+    """Writing TF32's own value turns torch's "medium" precision into "high"."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark)
+    with open_device("cuda"):
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = (not value for value in before)
+    after = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark)
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
+    assert after == tuple(not value for value in before)
+
+
+def test_a_program_that_set_torchs_newer_precision_is_told(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mixed:
+        @property
+        def allow_tf32(self) -> bool:
+            raise RuntimeError("PyTorch is checking whether allow_tf32 is used with the new API.\nMore")
+
+    monkeypatch.setattr(torch.backends.cuda, "matmul", Mixed())
+    with pytest.raises(UsageError) as caught:
+        open_device("cuda")
+    assert str(caught.value) == "TF32: PyTorch is checking whether allow_tf32 is used with the new API"
+
+
 def test_the_l2_cache_is_written_over_before_a_sample_where_that_is_asked_for(cuda: FakeCuda) -> None:
     with open_device("cuda", flush_l2=True) as device:
         assert isinstance(device, CudaDevice)
@@ -260,14 +285,39 @@ def test_the_peak_is_the_allocators_without_the_flush_buffer(cuda: FakeCuda) -> 
 
 def test_a_step_is_warmed_up_aside_and_captured_once(cuda: FakeCuda) -> None:
     streams = []
-    with open_device("cuda") as device:
+
+    def step() -> None:
+        streams.append(cuda.stream_now)
+        cuda.peak += 100
+
+    with open_device("cuda:1") as device:
         usual = cuda.stream_now
-        replay = device.capture(lambda: streams.append(cuda.stream_now))
-        assert replay() == "replayed"
+        replay = device.capture(step)
+        replay()
+        assert device.peak_memory() == 100  # of the capture; the warm-up tries algorithms, and a replay takes nothing
     aside = streams[0]
-    assert [stream is aside for stream in streams] == [True, True, True, False]
+    assert [stream is aside for stream in streams] == [True] * 4
+    assert cuda.captures == [(1, aside)]  # of the card that is measured, whatever the current one is
+    assert cuda.replays == 1
     assert aside.waited_for == [usual]
     assert usual.waited_for == [aside]
+
+
+def test_a_captured_step_is_kept_for_its_tensors(cuda: FakeCuda) -> None:
+    class Step:
+        def __call__(self) -> None:
+            """Do nothing."""
+
+    with open_device("cuda") as device:
+        step = Step()
+        seen = weakref.ref(step)
+        replay = device.capture(step)
+        del step
+        gc.collect()
+        assert seen() is not None
+        del replay
+        gc.collect()
+        assert seen() is None
 
 
 def test_a_step_that_cannot_be_captured_is_unsupported(cuda: FakeCuda) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import time
+from types import SimpleNamespace
 
 import pynvml
 import pytest
@@ -191,6 +192,24 @@ def test_what_a_card_refuses_is_asked_once_and_said_why(code: int, words: str) -
     card.failing = {}
     assert probe.power() is None
     assert probe.missing == {"power": f"power: {words}"}
+
+
+def test_an_older_driver_is_asked_for_processes_by_an_older_version() -> None:
+    class Older(FakeNvml):
+        def nvmlDeviceGetComputeRunningProcesses(  # noqa: N802
+            self, handle: FakeCard
+        ) -> list[SimpleNamespace]:
+            raise pynvml.NVMLLibraryMismatchError("Unversioned function called")
+
+        def nvmlDeviceGetComputeRunningProcesses_v2(  # noqa: N802
+            self, handle: FakeCard
+        ) -> list[SimpleNamespace]:
+            return [SimpleNamespace(pid=pid) for pid in handle.pids]
+
+    assert Probe(card_of(Older(FakeCard(ONE, pids=(1, 2))))).processes() == 2
+    probe = Probe(card_of(Older(FakeCard(ONE), missing=("nvmlDeviceGetComputeRunningProcesses_v2",))))
+    assert probe.processes() is None
+    assert probe.missing["other processes"] == "other processes: this pynvml lacks it"
 
 
 def test_a_function_that_this_pynvml_lacks_is_said() -> None:

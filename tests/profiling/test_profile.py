@@ -24,7 +24,7 @@ from archprof.profiling.results import read_run
 from archprof.profiling.roofline import Roofline
 from archprof.profiling.runner import Description, Profile
 from archprof.profiling.statistics import Ratio, summarise
-from archprof.profiling.table import profile_rows, total_row
+from archprof.profiling.table import ceiling_of, profile_rows, total_row
 from archprof.report.output import Surface
 from archprof.report.profile import COLUMNS, SCHEMA_FILE, render
 from tests import goldens
@@ -168,6 +168,24 @@ def test_bound_by_memory_where_bandwidth_is_low() -> None:
     rows = profile_rows(made(msgspec.structs.replace(ROOFLINE, bandwidth=1e6)), fold=1)
     assert [row.bound for row in rows] == ["memory", None, None, "memory"]
     assert rows[0].least == pytest.approx((rows[0].bytes or 0) / 1e6)
+
+
+def test_convolutions_may_be_in_tf32_where_matrix_products_are_not() -> None:
+    """As torch has it on a card of Ampere and later, where nobody says otherwise."""
+    roofline = Roofline(name="A card", peaks={"float32": 1e8, "tfloat32": 8e8}, bandwidth=1e15, source="a sheet")
+    profile = made(roofline)
+    rounding = {**profile.cell.settings, "tf32_matmul": False, "tf32_convolutions": True, "cudnn_benchmark": True}
+    mixed = msgspec.structs.replace(profile, cell=msgspec.structs.replace(profile.cell, settings=rounding))
+    before, after = ({row.path: row for row in profile_rows(each, fold=None)} for each in (profile, mixed))
+    for path, factor in (("stem.conv2d", 8), ("head", 1), ("stem.activation", 1)):
+        least = before[path].least
+        assert least is not None
+        assert after[path].least == pytest.approx(least / factor)
+    text = render(mixed, "terminal", fold=None, surface=Surface())
+    assert "\nA CPU, 2 cores, 2 threads, torch 2.13.0, TF32 off, in convolutions on, cudnn.benchmark on, " in text
+    assert "roofline: 0.1 GFLOP/s in float32 (0.8 in tfloat32, of convolutions), 1e+06 GB/s: a sheet" in text
+    low = msgspec.structs.replace(roofline, peaks={"float32": 1e8})
+    assert ceiling_of(msgspec.structs.replace(mixed, roofline=low)) is None
 
 
 def test_a_roofline_of_other_dtypes_is_none() -> None:
@@ -336,6 +354,16 @@ def test_training_heads_have_rows(ok: Ok) -> None:
     command = ("profile", "headed.yaml", "-f", "json", "--pass", "step", *QUICK)
     assert [row["path"] for row in json.loads(ok(*command))["rows"]] == ["stem", "body"]
     assert [row["path"] for row in json.loads(ok(*command, "--train"))["rows"]] == ["stem", "body", "aux"]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of its older exporter
+def test_an_onnx_file_is_profiled_as_it_is(ok: Ok) -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5))
+    torch.onnx.export(module.eval(), (torch.zeros(1, 3, 8, 8),), "net.onnx", dynamo=False, dynamic_axes={"x": {0: "n"}},
+                      input_names=["x"])  # fmt: skip
+    found = json.loads(ok("profile", "net.onnx", "--batch", "2", "--format", "json", "--fold", "all", *QUICK))
+    assert [row["operator"] for row in found["rows"]] == ["conv2d", "relu", "flatten", "linear"]
+    assert all(row["forward_seconds"] > 0 for row in found["rows"])
 
 
 def test_a_trace_is_one_pass(ok: Ok) -> None:

@@ -16,7 +16,7 @@ from archprof.analysis import CONVENTIONS, analyse
 from archprof.errors import UsageError
 from archprof.profiling import ceilings, machine, roofline
 from archprof.profiling.ceilings import attain
-from archprof.profiling.device import open_device
+from archprof.profiling.device import NoSensor, open_device
 from archprof.profiling.peaks import Peak, find_peak, known_peaks, peak_of
 from archprof.profiling.published import published_runs
 from archprof.profiling.records import Cell
@@ -304,6 +304,9 @@ class Device:
         return [each - stamps[0] for each in stamps]
 
     def synchronise(self) -> None: ...
+
+    def sensor(self) -> NoSensor:
+        return NoSensor("none")
 
     def warnings(self) -> tuple[str, ...]:
         return ("a warning",)

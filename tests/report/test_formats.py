@@ -142,6 +142,20 @@ def test_a_pipe_gets_no_codes_and_no_blanks_at_line_ends() -> None:
     assert text.endswith("deep\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("half of them 1.25 to 11.7", ["half of them 1.25 to", "11.7"]),
+        ("of all there are 12,345,678", ["of all there are", "12,345,678"]),
+        ("a layer stem.conv2d.weight", ["a layer stem.conv2d.", "weight"]),
+        ("of one and of two.And more", ["of one and of two.And", "more"]),
+    ],
+)
+def test_numbers_are_not_broken(text: str, lines: list[str]) -> None:
+    assert _wrapped(text, 22) == lines
+
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text("ab .,-_x漢é", max_size=60), st.integers(1, 30))
 def test_wrapping_keeps_every_character(text: str, width: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -12,16 +11,9 @@ from archprof import profiling
 from archprof.analysis import Analysis, analyse
 from archprof.errors import UsageError
 from archprof.profiling.peaks import peak_of
-from archprof.profiling.records import Cell, Key, Layer, Run
+from archprof.profiling.records import Cell, Key, Run
 from archprof.profiling.results import read_run
-from archprof.profiling.roofline import TF32, Roofline, bound, cached, data_sheet
-
-
-class Least(NamedTuple):
-    """The least time of a layer's passes under a roofline, in seconds, by what bounds each of them."""
-
-    compute: float
-    memory: float
+from archprof.profiling.roofline import Least, Roofline, arithmetic, cached, data_sheet, layer_least
 
 
 class LayerTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +35,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dtype(self) -> str:
-        """The arithmetic that the layers did, as a roofline names it."""
-        return _arithmetic(self.cell)
+        """The arithmetic with the higher peak, as the roofline names it."""
+        kinds = arithmetic(self.cell)
+        return kinds.convolutions if self.roofline is None else max(kinds, key=self.roofline.peak)
 
     @property
     def times(self) -> LayerTimes:
@@ -54,19 +47,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
             label=f"{self.run.hardware}, {key_text(self.cell.key)}",
             forward={layer.path: layer.forward for layer in layers},
             backward={layer.path: layer.backward for layer in layers if layer.backward is not None},
-            least={} if self.roofline is None else {layer.path: self.least(layer, self.roofline) for layer in layers},
+            least={}
+            if self.roofline is None
+            else {layer.path: layer_least(layer, self.roofline, arithmetic(self.cell)) for layer in layers},
         )
-
-    def least(self, layer: Layer, roofline: Roofline) -> Least:
-        """What the roofline lets a layer take: the passes that were timed are kernels of their own."""
-        seconds = {"compute": 0.0, "memory": 0.0, "": 0.0}
-        passes = [(layer.operations, layer.bytes)]
-        if layer.backward is not None:
-            passes.append((layer.operations_backward, layer.bytes_backward))
-        for operations, moved in passes:
-            found = bound(operations, moved or 0, roofline, self.dtype)
-            seconds[found.kind] += found.seconds
-        return Least(seconds["compute"], seconds["memory"])
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,17 +104,12 @@ def _roofline(run: Run, cell: Cell) -> Roofline | None:
     attained = cached(run.hardware, threads)
     peak = peak_of(run.hardware) if attained is None else None
     found = attained.roofline if attained is not None else data_sheet(peak) if peak is not None else None
-    return found if found is not None and _arithmetic(cell) in found.peaks else None
-
-
-def _arithmetic(cell: Cell) -> str:
-    dtype = cell.key.amp or cell.key.dtype
-    return TF32 if dtype == "float32" and cell.settings.get("tf32_convolutions") else dtype
+    return found if found is not None and found.peaks.keys() >= set(arithmetic(cell)) else None
 
 
 def key_text(key: Key) -> str:
     """How a cell was measured, in words, without its network: batch 16, 3x224x224, float32, forward."""
-    arithmetic = key.dtype if key.amp is None else f"autocast {key.amp}"
+    dtype = key.dtype if key.amp is None else f"autocast {key.amp}"
     usual = ("nchw", "eager")
     extra = [each for each in (key.layout, key.mode) if each not in usual]
-    return ", ".join((f"batch {key.batch}", key.input, arithmetic, *extra, key.pass_))
+    return ", ".join((f"batch {key.batch}", key.input, dtype, *extra, key.pass_))
