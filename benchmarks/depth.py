@@ -3,17 +3,21 @@
     python benchmarks/depth.py [--rounds 7] [--epochs 2]
 
 The loop by hand trains a ResNet that is written down here on the same images, by the same recipe, in the same
-layout and with one thread; rounds are interleaved. Two workers and one train the same trials; the time from the first
-epoch's begin to the last one's end counts, not that of starting processes.
+layout and with one thread; rounds are interleaved, in shuffled order, with a second run of that loop as the control.
+Two workers and one train the same trials; the time from the first epoch's begin to the last one's end counts, not that
+of starting processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import random
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -111,6 +115,12 @@ def together(tasks: list[Task], images: Images, workers: int) -> float:
         return time.perf_counter() - begun
 
 
+def ratio(ones: Sequence[float], others: Sequence[float]) -> str:
+    """The median of the rounds' ratios, and the least and largest."""
+    ratios = sorted(one / other for one, other in zip(ones, others, strict=True))
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
 def main() -> None:
     """Print both comparisons."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -121,14 +131,19 @@ def main() -> None:
     plan = new_plan(Wishes(depths=DEPTHS, shortcuts=("identity",), seeds=1, device="cpu"))
     tasks = planned_tasks(plan, images, RunFolder("unused"))
     for task in reversed(tasks):
-        pairs = [
-            (loop(task.depth, images, chosen.epochs), ours(task, images, chosen.epochs)) for _ in range(chosen.rounds)
-        ]
-        ratios = sorted(mine / plain for plain, mine in pairs[1:])  # the first warms up
-        plain, mine = (statistics.median(each) for each in zip(*pairs[1:], strict=True))
+        runs: dict[str, Callable[[], float]] = {
+            "hand": functools.partial(loop, task.depth, images, chosen.epochs),
+            "again": functools.partial(loop, task.depth, images, chosen.epochs),
+            "ours": functools.partial(ours, task, images, chosen.epochs),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(chosen.rounds):
+            for name in random.sample(list(runs), len(runs)):
+                rates[name].append(runs[name]())
+        hand, again, mine = (each[1:] for each in rates.values())  # the first warms up
         print(
-            f"resnet-{task.depth} on digits, 1 thread: by hand {plain:,.0f} images/s, archprof depth {mine:,.0f}, "
-            f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            f"resnet-{task.depth} on digits, 1 thread: by hand {statistics.median(hand):,.0f} images/s, archprof depth "
+            f"{statistics.median(mine):,.0f}, ratio {ratio(mine, hand)}, by hand over by hand {ratio(again, hand)}"
         )
     short = [msgspec.structs.replace(tasks[-1], recipe=msgspec.structs.replace(plan.recipe, epochs=8))] * 8
     together(short[:2], images, 2)  # starts the workers

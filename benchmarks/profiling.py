@@ -4,8 +4,8 @@
 
 1. Whole passes: archprof's against torch.utils.benchmark.Timer's, round by round in shuffled order, the same call in
    both, and behind two that are not timed, as Timer makes them, so that each finds the caches and the memory of its
-   own kind; beside it the control, a second plain run of archprof's against the first, and the instrumented run against
-   the first: its layers add up to its own time by construction, so that this ratio is what the instruments cost.
+   own kind; beside it the control, a second plain run of archprof's against the first; the instrumented run against the
+   first, which is what the instruments cost; and the sums of its layers over the first, forward and backward.
 2. Layers: the ten that take the longest, archprof's against torch.profiler's, in passes that alternate; beside each
    difference that between every other of archprof's own passes and the rest, which is noise. torch.profiler's time of
    a layer is that of its call in the forward pass, and in the backward pass of the autograd nodes that its calls made.
@@ -41,7 +41,6 @@ from archprof.profiling.statistics import Ratio, ratio
 NETWORKS = "zf,vgg-d,googlenet,resnet-50"
 HEAVIEST = 10
 WITHIN = 0.15
-WHOLE = "whole"
 WARM_UPS = 2  # calls before each that is timed, as in Timer.timeit
 
 
@@ -59,11 +58,11 @@ def timers(module: fx.GraphModule, inputs: tuple[Tensor, ...], pass_: Pass) -> C
         call = "torch.autograd.backward([module(*inputs)], gradients)"
     timer = Timer(call, "module.zero_grad(set_to_none=True)", globals=held, num_threads=torch.get_num_threads())
     assert plain.module is module  # in the mode of the pass
-    return lambda: {WHOLE: timer.timeit(1).median}
+    return lambda: {pass_: timer.timeit(1).median}
 
 
-def whole(run: TimedPass) -> Callable[[], dict[str, float]]:
-    return lambda: {WHOLE: [run()[run.pass_] for _ in range(WARM_UPS + 1)][-1]}
+def warmed_up(run: TimedPass) -> Callable[[], dict[str, float]]:
+    return lambda: [run() for _ in range(WARM_UPS + 1)][-1]
 
 
 def whole_passes(module: fx.GraphModule, inputs: tuple[Tensor, ...], pass_: Pass, budget: float) -> str:
@@ -71,21 +70,28 @@ def whole_passes(module: fx.GraphModule, inputs: tuple[Tensor, ...], pass_: Pass
     plain = TimedPass(module, inputs, pass_=pass_, clock=clock)
     layered = LayeredPass(module, inputs, pass_=pass_, clock=clock)
     runs = {
-        "plain": whole(plain),
-        "control": whole(plain),
+        "plain": warmed_up(plain),
+        "control": warmed_up(plain),
         "timer": timers(module, inputs, pass_),
-        "layers": whole(layered),
+        "layers": warmed_up(layered),
     }
-    parts = {name: times[WHOLE] for name, times in collect_together(runs, precision=0.01, budget=budget).items()}
+    timings = collect_together(runs, precision=0.01, budget=budget)
+    parts = {name: times[pass_] for name, times in timings.items()}
     against, control, layers = (ratio(parts[name], parts["plain"]) for name in ("timer", "control", "layers"))
     flipped = Ratio(1 / against.value, 1 / against.high, 1 / against.low)  # archprof's over Timer's
     good = flipped.low >= 0.97 and flipped.high <= 1.03
     as_wide = width(flipped) <= 1.5 * width(control)
     verdict = "within 3 %" if good else "as wide as the control" if as_wide else "wider than the control"
     timing = parts["plain"]
+    taken = layered.traces[:: -WARM_UPS - 1][: timing.count]
+    sums = [
+        f"{statistics.median(sum(trace.seconds(part).values()) for trace in taken) / timings['plain'][part].median:.3f}"
+        for part in ("forward", "backward")
+        if part in timings["plain"]
+    ]
     return (
         f"{pass_:<17}{timing.median * 1e3:9.1f}{parts['timer'].median * 1e3:9.1f}{timing.count:5}   "
-        f"{text(flipped)}   {text(control)}   {text(layers)}   {verdict}"
+        f"{text(flipped)}   {text(control)}   {text(layers)}   {', '.join(sums):<14}{verdict}"
     )
 
 
@@ -227,8 +233,8 @@ def main() -> None:
         f"Python {platform.python_version()}, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}, batch 1"
     )
     print("\nwhole passes: medians in ms, ratios round by round with their 95 % intervals")
-    ratios = "".join(f"   {title:<25}" for title in ("archprof / Timer", "control / archprof", "layers / archprof"))
-    print(f"{'':31}{'archprof':>9}{'Timer':>9}{'n':>5}{ratios}")
+    ratios = "".join(f"   {title:<25}" for title in ("archprof / Timer", "control / archprof", "layered / archprof"))
+    print(f"{'':31}{'archprof':>9}{'Timer':>9}{'n':>5}{ratios}   {'sums, fw, bw':<14}")
     networks = {}
     for name in options.networks.split(","):
         graph = archprof.load(name)

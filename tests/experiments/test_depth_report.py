@@ -165,3 +165,20 @@ def test_pictures_and_folders_that_the_text_names_are_there() -> None:
     assert [path for path in named if not (REPORTS / path).is_file()] == []
     assert sorted({path.partition("/")[0] for path in named}) == RUNS
     assert sum(path.stat().st_size for path in REPORTS.glob("*/*.[ps][nv]g")) < 10**6 * len(RUNS)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "digits",
+            {"a": {"shown"}, "b": {"shown"}, "c": {"shown"}, "d": {"shown"}, "e": {"shown"}, "f": {"not shown"}},
+        ),
+        ("cifar10", {letter: {"not shown"} for letter in "abcdef"}),  # one seed
+    ],
+)
+def test_what_the_runs_show(name: str, expected: dict[str, set[str]]) -> None:
+    found: dict[str, set[str]] = {}
+    for verdict in json.loads((REPORTS / name / "verdicts.json").read_text())["verdicts"]:
+        found.setdefault(verdict["letter"], set()).add(verdict["outcome"])
+    assert found == expected

@@ -155,7 +155,6 @@ def test_numbers_are_not_broken(text: str, lines: list[str]) -> None:
     assert _wrapped(text, 22) == lines
 
 
-
 @settings(max_examples=200, deadline=None)
 @given(st.text("ab .,-_x漢é", max_size=60), st.integers(1, 30))
 def test_wrapping_keeps_every_character(text: str, width: int) -> None:
