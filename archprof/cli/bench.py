@@ -327,7 +327,7 @@ def _resumed(run: Run, machine: Described, path: str) -> Run:
     changes = dict(differing(run, now))
     if run.archprof != now.archprof:
         changes["archprof"] = (run.archprof, now.archprof)
-    if not changes:
+    if not changes or all(cell.reason != NOT_YET for cell in run.cells):
         return run
     for name_, (old, new) in changes.items():
         _say(f"{path}: {name_} was {old} and is {new}")

@@ -82,7 +82,7 @@ def depth(
         str,
         typer.Option(
             help="local, ray or dask: whose workers. RAY_ADDRESS and DASK_SCHEDULER_ADDRESS name a cluster; RUN must "
-            "lie where all its machines see it."
+            "lie where all its machines see it, under the same path."
         ),
     ] = "local",
     tensorboard: Annotated[
@@ -144,7 +144,10 @@ def depth(
     else:
         folder.require(config)
     if identity_insertion:
-        _train([task for task in tasks if task.depth == min(plan.depths)], images, folder, engine, workers)
+        shallow = _train([task for task in tasks if task.depth == min(plan.depths)], images, folder, engine, workers)
+        for trial in shallow:
+            if trial.status == "unfinished":
+                raise UsageError(f"{trial.name} could not be trained: {trial.reason}")
         insertions = tuple(insert_all(tasks, images))
         caption = _caption(config)[:1]
         shown = render_insertions(insertions, format_, surface(None), title=_title(config), caption=caption)
@@ -202,7 +205,10 @@ def _train(tasks: Sequence[Task], images: Images, folder: RunFolder, engine: str
         )
         raise typer.Exit(130 if interrupted else 1) from None
     finally:
-        folder.write_tables(ended_trials(folder))  # those of a resumed run, whichever were wanted
+        try:
+            folder.write_tables(ended_trials(folder))  # those of a resumed run, whichever were wanted
+        except OSError as error:
+            raise UsageError(f"cannot write {folder.path}: {error.strerror}") from None
     return [board.ended[task.name] for task in tasks]
 
 

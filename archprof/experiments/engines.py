@@ -53,7 +53,8 @@ def train_all(
     in_process = local and min(count, len(tasks)) == 1
     parent = os.getpid() if local and not in_process else None
     place = str(folder.path.absolute())  # a cluster's workers have folders of their own to run in
-    calls = (joblib.delayed(_work)(task, images, place, parent, _bits()) for task in tasks)
+    bits = _bits(tasks[0].device)
+    calls = (joblib.delayed(_work)(task, images, place, parent, bits) for task in tasks)
     own: dict[str, Any] = {"ray_remote_args": {"num_gpus": 1}} if engine == "ray" and on_gpu else {}
     backend = "loky" if local else engine
     with _cluster(engine, count), joblib.parallel_config(backend, n_jobs=1 if in_process else count, **own):
@@ -66,13 +67,21 @@ def train_all(
         try:
             yield from results
         except Exception as error:
-            if _DEATHS.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+            if not any(_is_death(kind) for kind in type(error).__mro__):
                 raise
             raise WorkerDied("a worker died: it was killed, or memory ran out") from None
 
 
-def _bits() -> tuple[str, str]:
-    """What decides, beside a run's configuration, the last bits of what a CPU computes."""
+def _is_death(kind: type) -> bool:
+    # Ray's, of a worker that its memory monitor killed; torch has one of the same name
+    killed = kind.__name__ == "OutOfMemoryError" and kind.__module__.startswith("ray.")
+    return killed or kind.__name__ in _DEATHS
+
+
+def _bits(device: str) -> tuple[str, str]:
+    """What decides, beside a run's configuration, the last bits of what a device computes."""
+    if torch.device(device).type == "cuda":
+        return torch.__version__, torch.cuda.get_device_name(device)
     return torch.__version__, torch.backends.cpu.get_cpu_capability()
 
 
@@ -135,8 +144,9 @@ def _work(task: Task, images: Images, path: str, parent: int | None, bits: tuple
 
     Raises UsageError where the worker would not give the `bits` of the others, and where nothing can be written.
     """
-    if _bits() != bits:
-        there, here = (f"torch {version} with {capability}" for version, capability in (_bits(), bits))
+    own = _bits(task.device)
+    if own != bits:
+        there, here = (f"torch {version} with {kind}" for version, kind in (own, bits))
         raise UsageError(f"the worker on {platform.node()} has {there}, and this machine {here}: results would differ")
     folder = RunFolder(path)
     pulse = _Pulse(folder, task.name, parent)
@@ -148,7 +158,7 @@ def _work(task: Task, images: Images, path: str, parent: int | None, bits: tuple
             trial = unfinished(task, folder, reason(error))
         folder.write_trial(task.name, trial)
     except OSError as error:
-        raise UsageError(f"{task.name}: cannot write {path}: {error.strerror or error}") from None
+        raise UsageError(f"{task.name}: {error.filename or path}: {error.strerror or error}") from None
     return trial
 
 

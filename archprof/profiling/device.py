@@ -261,11 +261,11 @@ class CudaDevice:
         properties = torch.cuda.get_device_properties(self.where)
         self.hardware: str = properties.name
         self.clock: Clock = CudaClock(self.where)
+        tf32_settings(self.where)  # refused before anything is changed
         self._threads = _Threads(threads)
         self.threads = self._threads.threads
         cudnn = torch.backends.cudnn
         self._before: list[tuple[object, str, bool]] = []
-        tf32_settings(self.where)  # refused before anything is changed
         if tf32 is not None:
             self._set(torch.backends.cuda.matmul, "allow_tf32", tf32)
             self._set(cudnn, "allow_tf32", tf32)

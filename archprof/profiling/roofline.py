@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the cache's files
 TF32 = "tfloat32"
+_POWER_CAP = "the card was throttled: power cap"  # as large products do to a card that nobody disturbs
 Kind = Literal["compute", "memory", ""]  # "": nothing to do
 
 
@@ -72,13 +73,14 @@ class Attained(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def roofline(self) -> Roofline:
         """The roofline that these are."""
+        disturbed = any(warning != _POWER_CAP for warning in self.warnings)
         threads = "" if self.threads is None else f", {self.threads} {'thread' if self.threads == 1 else 'threads'}"
         return Roofline(
             name=f"{self.hardware}{threads}",
             peaks=self.operations,
             bandwidth=max(self.copy, self.triad),
             source=f"measured by archprof device, torch {self.torch}, {self.created[:10]}"
-            + (" (on a disturbed machine: measure again with --refresh)" if self.warnings else ""),
+            + (" (on a disturbed machine: measure again with --refresh)" if disturbed else ""),
         )
 
 
@@ -200,6 +202,14 @@ class Arithmetic(NamedTuple):
     def of(self, operator: str) -> str:
         """That of an operator."""
         return self.convolutions if operator.startswith(("conv", "lstm", "gru")) else self.products
+
+    def known(self, roofline: Roofline) -> bool:
+        """Whether a roofline has a peak for all of it."""
+        return roofline.peaks.keys() >= set(self)
+
+    def highest(self, roofline: Roofline) -> str:
+        """The one with the higher peak, which nothing exceeds."""
+        return max(self, key=roofline.peak)
 
 
 def arithmetic(cell: Cell) -> Arithmetic:

@@ -252,10 +252,11 @@ class _Crew:
             self.listener.tried(request, batch, False)  # after all: an allocator needs more the longer it runs
             trials.append((batch, False))
             refused, batch, step = batch, batch - step, 2 * step
+        told = predicted_memory(self.graph, key_of(1), train=self.settings.train) is not None
         notes = {
             "limit": limit,
             # of cells that the model does not know it is where the search began, and no prediction
-            "predicted": predicted if predicted_memory(self.graph, key_of(1), train=self.settings.train) else None,
+            "predicted": predicted if told else None,
             "found": max(batch, 0),
             "refused": refused,
             "trials": [list(trial) for trial in trials],

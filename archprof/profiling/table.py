@@ -86,14 +86,14 @@ class Ceiling(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """Of the higher of its peaks, which nothing exceeds."""
-        return max(self.arithmetic, key=self.roofline.peak)
+        """Of the peak that nothing exceeds."""
+        return self.arithmetic.highest(self.roofline)
 
 
 def ceiling_of(profile: Profile) -> Ceiling | None:
     """None where nothing is known of the device, or nothing for this arithmetic."""
     roofline, kinds = profile.roofline, arithmetic(profile.cell)
-    return None if roofline is None or not roofline.peaks.keys() >= set(kinds) else Ceiling(roofline, kinds)
+    return None if roofline is None or not kinds.known(roofline) else Ceiling(roofline, kinds)
 
 
 def _row(layers: Sequence[Layer], path: str, copies: int, ceiling: Ceiling | None) -> Row:

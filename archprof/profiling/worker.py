@@ -48,8 +48,8 @@ _OUT_OF_MEMORY = (
 # oneDNN, where an allocation was refused; a primitive descriptor is what it does not have for the dtype or shape
 _NO_PRIMITIVE = re.compile(r"could not create a primitive(?! descriptor)")
 _NO_ENGINE = "unable to find an engine"  # cuDNN, where no algorithm ran; it does not tell of one that had no memory
-_NEARLY = 0.8  # of the limit
 _NO_KERNEL = (
+    _NO_ENGINE,
     "could not create a primitive descriptor",
     "not implemented for",
     "is not supported on",
@@ -153,19 +153,19 @@ def _opened(settings: Settings) -> Device:
 
 def measured(graph: Graph, settings: Settings, key: Key, *, timed: bool) -> Cell:
     """A cell, measured, or with the reason why it is not; without its times unless `timed`."""
-    full = False
+    refused = False
     try:
         with _opened(settings) as device:
-            limit = _limit(device, settings.memory)
+            _limit(device, settings.memory)
             if not timed and device.where.type == "cpu" and _status("VmSize") is None:
                 raise Unsupported("the search for the largest batch needs Linux's limit on addresses, or a CUDA device")
             try:
                 return _measured(graph, settings, key, device, timed)
             except Exception:
-                full = _nearly_full(device, limit)
+                refused = _refused_memory(device)
                 raise
     except Exception as error:
-        status, why = judged(error, full)
+        status, why = judged(error, refused)
         return Cell(key=key, status=status, reason=why)
 
 
@@ -179,6 +179,7 @@ def _measured(graph: Graph, settings: Settings, key: Key, device: Device, timed:
     params = sum(parameter.numel() for parameter in module.parameters())
     inputs = example_inputs(graph, batch=key.batch, device=device.where, dtype=getattr(torch, key.dtype))
     laid, batch = laid_out(module, inputs, key.layout)
+    sensor = device.sensor()  # before anything runs: it may wait for the power of the idle card
     once = timed_pass(laid, batch, key, device)
     if key.mode != "cuda-graph":  # a graph has what it needs since its capture
         if device.where.type == "cuda":
@@ -198,9 +199,10 @@ def _measured(graph: Graph, settings: Settings, key: Key, device: Device, timed:
         device.before_sample()
         return once()
 
-    with device.sensor() as sensor:
+    with sensor:
         timings = collect(sample, precision=settings.precision, budget=settings.budget)
-        run_for_sensor(sensor, device, sample, settings.budget)
+        if not settings.flush_l2:
+            run_for_sensor(sensor, device, sample, settings.budget)
     timing = timings[key.pass_]
     return Cell(
         key=key,
@@ -216,10 +218,12 @@ def _measured(graph: Graph, settings: Settings, key: Key, device: Device, timed:
 
 
 def _reading(sensor: Sensor, images: int, flushed: bool) -> DeviceRecord:
-    found = sensor.reading(0 if flushed else images)
-    if not flushed:
+    found = sensor.reading(images)
+    if found.energy is None or not flushed:
         return found
-    return msgspec.structs.replace(found, notes=(*found.notes, "energy: that of emptying the L2 cache would be in it"))
+    return msgspec.structs.replace(
+        found, energy=None, notes=(*found.notes, "energy: that of emptying the L2 cache would be in it")
+    )
 
 
 def timed_pass(
@@ -255,34 +259,31 @@ def timed_pass(
 # --- memory
 
 
-def _limit(device: Device, limit: int | None) -> int | None:
-    """Let this process take so many bytes more on a device, by default 90 % of those that are free; how many.
+def _limit(device: Device, limit: int | None) -> None:
+    """Let this process take so many bytes more on a device, by default 90 % of those that are free.
 
     On a CPU it is a limit on addresses, for Linux would not refuse memory but kill. It is never lifted: a fork ends.
-    None: nobody tells what is free, and nothing is limited.
     """
     if limit is None:
         free = available_memory(device.where)
-        limit = None if free is None else int(free * _SHARE)
+        if free is None:
+            return
+        limit = int(free * _SHARE)
     if device.where.type == "cuda":
-        if limit is not None:
-            total = torch.cuda.get_device_properties(device.where).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0), device.where)
-        return limit
+        total = torch.cuda.get_device_properties(device.where).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0), device.where)
+        return
     torch.ones(torch.get_num_threads() << 16).add_(1)  # starts the threads, whose stacks are not the network's
     size = _status("VmSize")
-    if limit is not None and size is not None:
+    if size is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = size + limit
         resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    return limit
 
 
-def _nearly_full(device: Device, limit: int | None) -> bool:
-    """Whether torch's allocator had come near a card's limit."""
-    if device.where.type != "cuda" or limit is None:
-        return False
-    return bool(torch.cuda.max_memory_reserved(device.where) > _NEARLY * limit)
+def _refused_memory(device: Device) -> bool:
+    """Whether torch's allocator has refused memory on a card, if only to a library that went on without it."""
+    return device.where.type == "cuda" and torch.cuda.memory_stats(device.where).get("num_ooms", 0) > 0
 
 
 def _peak(device: Device, key: Key, files: int) -> int | None:
@@ -309,15 +310,15 @@ def _status(field: str) -> int | None:
 # --- what went wrong
 
 
-def judged(error: BaseException, full: bool = False) -> tuple[Status, str]:
-    """The status of a cell that an error ended, and its reason; `full`: the device had hardly any memory left."""
+def judged(error: BaseException, refused: bool = False) -> tuple[Status, str]:
+    """The status of a cell that an error ended, and its reason; `refused`: the allocator has refused memory before."""
     chain = [error, *_causes(error)]
     text = "\n".join(f"{type(each).__name__}: {each}" for each in chain)
     if (
         any(isinstance(each, (MemoryError, torch.cuda.OutOfMemoryError)) for each in chain)
         or any(words in text for words in _OUT_OF_MEMORY)
         or _NO_PRIMITIVE.search(text)
-        or (full and _NO_ENGINE in text)
+        or (refused and _NO_ENGINE in text)
     ):
         return "oom", reason(error) if str(error).strip() else "Python could not allocate memory"
     names = [kind.__name__ for each in chain for kind in type(each).__mro__]

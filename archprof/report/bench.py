@@ -148,6 +148,9 @@ def _captions(run: Run, common: Mapping[str, str], notes: Mapping[str, str], tol
         found.append(", ".join(f"{axis} {value}" for axis, value in common.items() if value != "none"))
     measured = [cell for cell in cells if cell.status == "ok"]
     found.extend(dict.fromkeys(text for cell in measured if (text := conditions(run.environment, cell.settings))))
+    for each in run.environment.get("resumed", ()):
+        changed = ", ".join(f"{what} {old} -> {new}" for what, (old, new) in each["changes"].items())
+        found.append(f"resumed on {each['created'][:10]}, when some had changed: {changed}")
     found.extend(note for note in map(search_note, cells) if note is not None)
     if measured:
         found.append(

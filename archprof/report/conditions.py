@@ -14,17 +14,17 @@ def conditions(environment: Mapping[str, Any], settings: Mapping[str, Any]) -> s
     if "torch" in environment:
         found.append(f"torch {environment['torch']}")
     if "tf32_matmul" in settings:
-        products, convolutions = (_on(settings[name]) for name in ("tf32_matmul", "tf32_convolutions"))
+        products, convolutions = (_on(settings.get(name)) for name in ("tf32_matmul", "tf32_convolutions"))
         found.append(
             f"TF32 {products}" if products == convolutions else f"TF32 {products}, in convolutions {convolutions}"
         )
-        found.append(f"cudnn.benchmark {_on(settings['cudnn_benchmark'])}")
+        found.append(f"cudnn.benchmark {_on(settings.get('cudnn_benchmark'))}")
     if settings.get("flush_l2"):
         found.append("L2 cache emptied before each sample")
-    if "precision" in settings:
+    if "precision" in settings and "budget" in settings:
         found.append(f"precision {settings['precision']:.2g}, budget {settings['budget']:g} s")
     return ", ".join(found)
 
 
-def _on(setting: bool) -> str:
+def _on(setting: object) -> str:
     return "on" if setting else "off"

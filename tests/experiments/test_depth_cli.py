@@ -216,6 +216,20 @@ def test_a_trial_that_cannot_be_trained_is_told_and_the_exit_status_says_so(
     assert status == 1
     assert "left out: plain-14 seed 0 (CUDA out of memory. Tried to allocate 2 GiB)." in " ".join(out.split())
 
+    status, out, errors = run("depth", *TINY, "--depths", "14,20", "--identity-insertion", "-o", "inserted")
+    assert (status, out) == (2, "")
+    assert errors.splitlines()[-1] == ("14-none-0 could not be trained: CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def test_a_full_disk_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("archprof.experiments.run_folder.RunFolder.write_tables", full)
+    status, out, errors = run("depth", *TINY, "-o", "run")
+    assert (status, out) == (2, "")
+    assert errors.splitlines()[-1] == "cannot write run: No space left on device"
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])

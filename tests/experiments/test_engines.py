@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from archprof.errors import UsageError
 from archprof.experiments import engines
@@ -141,6 +142,21 @@ def test_a_worker_whose_parent_is_gone_leaves(tmp_path: Path, monkeypatch: pytes
     assert left == [1]
 
 
+def test_a_card_of_another_kind_gives_other_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"a card, {device}")
+    assert engines._bits("cuda:1")[1] == "a card, cuda:1"
+    assert engines._bits("cpu")[1] == torch.backends.cpu.get_cpu_capability()
+
+
+def test_of_two_errors_of_one_name_rays_is_a_death() -> None:
+    class OutOfMemoryError(Exception):
+        pass
+
+    assert not engines._is_death(OutOfMemoryError)
+    OutOfMemoryError.__module__ = "ray.exceptions"
+    assert engines._is_death(OutOfMemoryError)
+
+
 @pytest.mark.parametrize("name", ["KilledWorker", "RayActorError", "ActorDiedError"])
 def test_a_dead_worker_of_a_cluster_is_told_as_one_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -182,8 +198,8 @@ def test_workers_are_told_the_whole_path(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_worker_of_another_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bits = iter([("2.13.0", "AVX512"), ("2.12.1", "AVX2"), ("2.12.1", "AVX2")])  # here, in the worker, in its words
-    monkeypatch.setattr(engines, "_bits", lambda: next(bits))
+    bits = iter([("2.13.0", "AVX512"), ("2.12.1", "AVX2")])  # here, and in the worker
+    monkeypatch.setattr(engines, "_bits", lambda device: next(bits))
     monkeypatch.setattr("platform.node", lambda: "node-7")
     folder = RunFolder(tmp_path)
     with pytest.raises(UsageError) as refused:
@@ -202,7 +218,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = RunFolder(tmp_path)
     with pytest.raises(UsageError) as refused:
         list(train_all(tasks(folder, seeds=1), images(), folder, workers=1))
-    assert str(refused.value) == f"8-identity-0: cannot write {tmp_path}: No space left on device"
+    assert str(refused.value) == f"8-identity-0: {tmp_path}: No space left on device"
 
 
 # --- what a run's folder is told

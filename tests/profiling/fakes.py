@@ -174,7 +174,7 @@ class FakeCuda:
         self.pending: list[FakeEvent] = []
         self.waits = 0
         self.peak = 0
-        self.reserved = 0
+        self.refusals = 0
         self.fraction: float | None = None
         self.current = 0
         self.captures: list[tuple[int, FakeStream]] = []  # the current device and the stream of each
@@ -203,7 +203,7 @@ class FakeCuda:
             "memory_allocated": lambda device=None: 0,
             "get_rng_state": lambda device="cuda": torch.zeros(8, dtype=torch.uint8),
             "set_rng_state": lambda new_state, device="cuda": None,
-            "max_memory_reserved": lambda device=None: self.reserved,
+            "memory_stats": lambda device=None: {"num_ooms": self.refusals} if self.refusals else {},
             "set_per_process_memory_fraction": self.set_per_process_memory_fraction,
             "device": self.device,
             "CUDAGraph": lambda: SimpleNamespace(replay=self.replay),

@@ -12,7 +12,7 @@ import pytest
 import archprof
 from archprof.graph import Graph
 from archprof.profiling import device as device_module
-from archprof.profiling import nvml, worker
+from archprof.profiling import machine, nvml, worker
 from archprof.profiling.device import CudaDevice
 from archprof.profiling.messages import Settings
 from archprof.profiling.passes import TimedPass
@@ -129,6 +129,7 @@ def test_the_cache_is_emptied_before_every_sample_and_energy_then_left_out(
     found: dict[bool, Cell] = {}
     for flushed in (False, True):
         settings = Settings(device="cuda", budget=3, precision=0.001, flush_l2=flushed)
+        flushes = 0
         found[flushed] = measured(graph, settings, KEY, timed=True)
         assert flushes >= found[flushed].timings["forward"].count
     devices = [cell.device for cell in found.values()]
@@ -139,19 +140,24 @@ def test_the_cache_is_emptied_before_every_sample_and_energy_then_left_out(
     assert devices[1].notes[-1] == "energy: that of emptying the L2 cache would be in it"
 
 
-@pytest.mark.parametrize(("reserved", "status"), [(17 * 2**30, "oom"), (2**30, "failed")])
-def test_cudnn_that_finds_no_engine_on_a_full_card_is_out_of_memory(
-    graph: Graph, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, reserved: int, status: str
+@pytest.mark.parametrize(("refusals", "status"), [(1, "oom"), (0, "unsupported")])
+def test_cudnn_that_finds_no_engine_after_a_refusal_of_memory_is_out_of_memory(
+    graph: Graph, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, refusals: int, status: str
 ) -> None:
     def forward(self: TimedPass) -> Any:
-        cuda.reserved = reserved
+        cuda.refusals = refusals
         raise RuntimeError("GET was unable to find an engine to execute this computation")
 
     monkeypatch.setattr(TimedPass, "forward", forward)
     assert measured(graph, SETTINGS, KEY, timed=False).status == status
 
 
-def test_a_card_throttled_while_its_roofline_is_measured_is_told(cuda: FakeCuda, card: FakeCard) -> None:
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_a_card_throttled_while_its_roofline_is_measured_is_told(
+    cuda: FakeCuda, card: FakeCard, monkeypatch: pytest.MonkeyPatch, disturbed: bool
+) -> None:
+    """A card that takes all the power it may is none that somebody disturbs."""
+    monkeypatch.setattr(machine, "disturbances", lambda before, after: ["other processes"] if disturbed else [])
     from archprof.profiling.ceilings import attain
     from archprof.profiling.device import open_device
 
@@ -159,3 +165,4 @@ def test_a_card_throttled_while_its_roofline_is_measured_is_told(cuda: FakeCuda,
     with open_device("cuda") as device:
         found = attain(device, budget=0.01, sizes=(16,), array=2**14)
     assert "the card was throttled: power cap" in found.warnings
+    assert ("disturbed" in found.roofline.source) == disturbed

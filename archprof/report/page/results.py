@@ -37,7 +37,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     def dtype(self) -> str:
         """The arithmetic with the higher peak, as the roofline names it."""
         kinds = arithmetic(self.cell)
-        return kinds.convolutions if self.roofline is None else max(kinds, key=self.roofline.peak)
+        return kinds.convolutions if self.roofline is None else kinds.highest(self.roofline)
 
     @property
     def times(self) -> LayerTimes:
@@ -104,7 +104,7 @@ def _roofline(run: Run, cell: Cell) -> Roofline | None:
     attained = cached(run.hardware, threads)
     peak = peak_of(run.hardware) if attained is None else None
     found = attained.roofline if attained is not None else data_sheet(peak) if peak is not None else None
-    return found if found is not None and found.peaks.keys() >= set(arithmetic(cell)) else None
+    return found if found is not None and arithmetic(cell).known(found) else None
 
 
 def key_text(key: Key) -> str:
