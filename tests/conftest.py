@@ -12,6 +12,14 @@ from archprof.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
 
+# the command in a process of its own that Ctrl-C reaches, even where the tests run in a shell's background
+COMMAND = (
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from archprof.cli import main; main()",
+)
+
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:

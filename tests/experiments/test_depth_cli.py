@@ -6,7 +6,6 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from archprof.experiments.engines import WorkerDied
 from archprof.experiments.records import Trial
 from archprof.experiments.run_folder import RunFolder
 from archprof.experiments.training import Task
-from tests.conftest import Run
+from tests.conftest import COMMAND, Run
 
 TINY = ["--depths", "8,14", "--seeds", "1", "--epochs", "2", "--set", "width=2", "--workers", "1", "--device", "cpu"]
 
@@ -234,9 +233,9 @@ def test_a_full_disk_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_two_workers_end_with_their_parent_and_lose_no_whole_epoch(run: Run, tmp_path: Path, sent: int) -> None:
-    command = [sys.executable, "-c", "from archprof.cli import main; main()", "depth", "--depths", "8", "--seeds", "1"]
-    command += ["--epochs", "12", "--set", "width=2", "--workers", "2", "--device", "cpu", "-o", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    arguments = ["depth", "--depths", "8", "--seeds", "1", "--epochs", "12", "--set", "width=2", "--workers", "2"]
+    arguments += ["--device", "cpu", "-o"]
+    process = subprocess.Popen([*COMMAND, *arguments, "run"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     folder = RunFolder(tmp_path / "run")
     names = ("8-none-0", "8-identity-0")
     deadline = time.monotonic() + 120
@@ -260,7 +259,7 @@ def test_two_workers_end_with_their_parent_and_lose_no_whole_epoch(run: Run, tmp
     assert status == 0
     assert "epoch 1  " not in errors
     assert {row["status"] for row in rows(tmp_path / "run" / "trials.csv")} == {"finished"}
-    assert run("depth", *command[4:-1], "whole")[0] == 0
+    assert run(*arguments, "whole")[0] == 0
     resumed, whole = (without_seconds(rows(tmp_path / place / "trials.csv")) for place in ("run", "whole"))
     assert resumed == whole
 

@@ -22,6 +22,7 @@ from archprof.profiling.records import Cell, Key, Run
 from archprof.profiling.results import read_run
 from archprof.profiling.scheduler import Process, WorkerDied, measure
 from archprof.profiling.worker import isolated, judged, timed_pass
+from tests.conftest import COMMAND
 from tests.profiling.test_bench import TINY
 
 WIDE = """\
@@ -76,7 +77,7 @@ def test_passes_and_dtypes_on_a_real_worker(here: Path) -> None:
 
 def _command(here: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", "from archprof.cli import main; main()", "bench", *arguments],
+        [*COMMAND, "bench", *arguments],
         cwd=here,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
