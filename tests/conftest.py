@@ -16,8 +16,7 @@ Run = Callable[..., tuple[int, str, str]]
 COMMAND = (
     sys.executable,
     "-c",
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from archprof.cli import main; main()",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from archprof.cli import main; main()",
 )
 
 

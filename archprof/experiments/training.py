@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,7 @@ class _Training:
         torch.manual_seed(task.seed)  # for what draws while it trains: dropout
         module = build(task.graph, device=device, init=recipe.init, seed=task.seed)
         self.module: fx.GraphModule = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.step = flattened(self.module)
         self.optimiser = torch.optim.SGD(
             self.module.parameters(),
             lr=recipe.learning_rate,
@@ -126,7 +128,7 @@ class _Training:
             rate = learning_rate(recipe, self.iteration, self.per_epoch, self.task.depth)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            logits = self.module(images)
+            logits = self.step(images)
             loss = functional.cross_entropy(logits, labels)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
@@ -217,6 +219,21 @@ class _Training:
             torch.cuda.set_rng_state(state["cuda"], self.device)
         self.iteration = state["iteration"]
         self.epochs = tuple(Epoch(**epoch) for epoch in state["epochs"])
+
+
+def flattened(module: fx.GraphModule) -> fx.GraphModule:
+    """The same code around the same modules, which lie flat in it.
+
+    Looking up `stage1.0.conv1.conv2d` goes through four modules in Python: 2 % of a step of a narrow net of 56 layers.
+    """
+    graph = copy.deepcopy(module.graph)  # the code alone: no module is in it
+    parts: dict[str, nn.Module] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            part = module.get_submodule(str(node.target))
+            node.target = f"part_{len(parts)}"
+            parts[node.target] = part
+    return fx.GraphModule(parts, graph)
 
 
 def reestimate_statistics(module: nn.Module, batches: Iterable[Tensor]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from archprof.analysis import analyse
@@ -17,7 +17,9 @@ from archprof.experiments.checkpoints import load_checkpoint
 from archprof.experiments.data import Images, Loader
 from archprof.experiments.recipes import Recipe, learning_rate
 from archprof.experiments.records import Epoch
-from archprof.experiments.training import Task, reestimate_statistics, train
+from archprof.experiments.training import Task, flattened, reestimate_statistics, train
+from archprof.profiling.passes import tensors
+from tests.building import networks as built
 from tests.experiments.small import RECIPE, images, task
 
 PLAIN = msgspec.structs.replace(RECIPE, augmentation=None, epochs=2)
@@ -201,3 +203,21 @@ def test_a_net_without_batch_norm_is_not_run() -> None:
     net = Refusing()
     reestimate_statistics(net, [torch.ones(1)])
     assert not net.training
+
+
+@pytest.mark.parametrize("family", ["resnet-cifar", "vit", "googlenet", "tied"])
+def test_a_flattened_network_is_the_same_one(family: str) -> None:
+    graph = built.graph(family)
+    module = build(graph)
+    flat = flattened(module)
+    assert set(flat.parameters()) == set(module.parameters())
+    inputs = built.batch_of(graph)
+    for mode in (True, False):
+        module.train(mode)
+        ones, others = (_tensors(each, inputs) for each in (module, flat))
+        assert all(map(torch.equal, ones, others))
+
+
+def _tensors(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [each.detach() for each in tensors(module(*inputs))]
