@@ -346,7 +346,7 @@ class CudaDevice:
         """Throttling and other processes on the card, and the machine's, since the last call."""
         found = []
         readings = [sensor.reading(0) for sensor in self._sensors if sensor.samples]
-        self._sensors.clear()
+        self._sensors = [sensor for sensor in self._sensors if not sensor.samples]  # those of a time to come
         throttled = dict.fromkeys(words for each in readings for words in each.throttled)
         if throttled:
             found.append(f"the card was throttled: {', '.join(throttled)}")

@@ -179,7 +179,7 @@ def _measured(graph: Graph, settings: Settings, key: Key, device: Device, timed:
     params = sum(parameter.numel() for parameter in module.parameters())
     inputs = example_inputs(graph, batch=key.batch, device=device.where, dtype=getattr(torch, key.dtype))
     laid, batch = laid_out(module, inputs, key.layout)
-    sensor = device.sensor()  # before anything runs: it may wait for the power of the idle card
+    sensor = device.sensor() if timed else None  # before anything runs: it may wait for the power of the idle card
     once = timed_pass(laid, batch, key, device)
     if key.mode != "cuda-graph":  # a graph has what it needs since its capture
         if device.where.type == "cuda":
@@ -188,7 +188,7 @@ def _measured(graph: Graph, settings: Settings, key: Key, device: Device, timed:
     for _ in range(_MEMORY_PASSES):
         once()
     peak = _peak(device, key, _mapped() - files)
-    if not timed:
+    if sensor is None:
         return Cell(key=key, status="ok", peak_memory=peak)
     device.warnings()  # of the time before
     passes = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 import archprof
 from archprof.graph import Graph
-from archprof.profiling import device as device_module
 from archprof.profiling import machine, nvml, worker
 from archprof.profiling.device import CudaDevice
 from archprof.profiling.messages import Settings
@@ -19,7 +17,7 @@ from archprof.profiling.passes import TimedPass
 from archprof.profiling.records import Cell, Key
 from archprof.profiling.statistics import summarise
 from archprof.profiling.worker import measured
-from tests.profiling.fakes import FakeCard, FakeCuda, FakeNvml
+from tests.profiling.fakes import FakeCard, FakeCuda
 
 SPEC = """
 name: small
@@ -33,20 +31,10 @@ KEY = Key(network="small", batch=2, input="3x8x8")
 SETTINGS = Settings(device="cuda", budget=0.05)
 
 
-@pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> FakeCard:
-    card = FakeCard("GPU-aaaa-1")
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(card))
-    monkeypatch.setattr(nvml, "idle_power", lambda card: 21.0)
+@pytest.fixture(autouse=True)
+def _without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter that stands still is given up at once."""
     monkeypatch.setattr(nvml, "PATIENCE", 0.0)
-    monkeypatch.setattr(device_module, "_IDLE_POWER", {})
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return card
-
-
-@pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch, card: FakeCard) -> FakeCuda:
-    return FakeCuda(monkeypatch)
 
 
 @pytest.fixture
@@ -81,6 +69,19 @@ def test_a_cell_of_a_benchmark(graph: Graph, cuda: FakeCuda, card: FakeCard) -> 
     assert {"tf32_matmul", "tf32_convolutions", "cudnn_benchmark", "flush_l2"} <= set(cell.settings)
     measured(graph, Settings(device="cuda", budget=0.05, memory=6 * 2**30), KEY, timed=True)
     assert cuda.fraction == 0.25
+
+
+def test_a_cell_says_that_the_card_was_throttled(
+    graph: Graph, cuda: FakeCuda, card: FakeCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sensor is made before the passes of which the memory is told, and watches those that are timed."""
+    card.reasons = nvml.open_card(0, "aaaa-1").nvml.nvmlClocksEventReasonSwPowerCap
+    cell = measured(graph, SETTINGS, KEY, timed=True)
+    assert "the card was throttled: power cap" in cell.warnings
+    sensors: list[CudaDevice] = []
+    monkeypatch.setattr(CudaDevice, "sensor", sensors.append)
+    assert measured(graph, SETTINGS, KEY, timed=False).status == "ok"
+    assert sensors == []  # a trial of a search does not wait for the power of the idle card
 
 
 def test_a_cell_says_that_the_machine_changed_while_it_was_measured(
@@ -118,6 +119,7 @@ def test_the_peak_is_of_passes_that_are_like_those_timed(
 def test_the_cache_is_emptied_before_every_sample_and_energy_then_left_out(
     graph: Graph, cuda: FakeCuda, card: FakeCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(nvml, "ENOUGH_UPDATES", 2)  # however slow the machine
     flushes = 0
 
     def before_sample(self: CudaDevice) -> None:

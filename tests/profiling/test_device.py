@@ -30,22 +30,6 @@ from archprof.profiling.records import Device as DeviceRecord
 from tests.profiling.fakes import FakeCard, FakeCuda, FakeNvml
 
 
-@pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> FakeCard:
-    """The card of a fake NVML; idle power is read at once."""
-    card = FakeCard("GPU-aaaa-1")
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(card))
-    monkeypatch.setattr(nvml, "idle_power", lambda card: 21.0)
-    monkeypatch.setattr(module, "_IDLE_POWER", {})
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return card
-
-
-@pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch, card: FakeCard) -> FakeCuda:
-    return FakeCuda(monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of which nothing is to be said."""
