@@ -80,7 +80,7 @@ class _Training:
         torch.manual_seed(task.seed)  # for what draws while it trains: dropout
         module = build(task.graph, device=device, init=recipe.init, seed=task.seed)
         self.module: fx.GraphModule = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.step = flattened(self.module)
+        self.flat = flattened(self.module)
         self.optimiser = torch.optim.SGD(
             self.module.parameters(),
             lr=recipe.learning_rate,
@@ -128,7 +128,7 @@ class _Training:
             rate = learning_rate(recipe, self.iteration, self.per_epoch, self.task.depth)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            logits = self.step(images)
+            logits = self.flat(images)
             loss = functional.cross_entropy(logits, labels)
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)

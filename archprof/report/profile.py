@@ -162,7 +162,7 @@ def captions(profile: Profile) -> Iterator[str]:
 
 
 def timing_text(timing: Timing) -> str:
-    """31.2 ms (30.9 to 31.9), 36 passes; half of them 31 to 31.7, shortest 30.5; stretches within 0.4 %; 1 far ..."""
+    """31.2 ms (30.9 to 31.9), 36 passes; half of them 31 to 31.7, shortest 30.5; and so on."""
     passes = "1 pass" if timing.count == 1 else f"{timing.count} passes"
     median, low, high, first, third, least = (
         f"{value * 1e3:.4g}"
